@@ -1,0 +1,174 @@
+"""The files of a results folder: their places and their schemas. Torch-free.
+
+    results/<study>/
+      study.json                    the study, every default filled in
+      runs/<run>/config.json        RunConfig
+      runs/<run>/cost.json          attnres_eval.cost.Cost
+      runs/<run>/metrics.jsonl      Metrics, a line per logging step
+      runs/<run>/summary.json       Summary; present when the run has finished
+      runs/<run>/checkpoint/        transformers folder: config.json, model.safetensors, tokenizer
+      runs/<run>/resume/            what a killed run continues from; gone when it has finished
+      runs/<run>/evaluation/<task>.json   TaskRecord, no benchmark text
+      tables/ figures/ report.html report.md
+"""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from attnres_eval.errors import UserError
+from attnres_eval.files import read_json, read_jsonl, write_json
+
+
+class Record(BaseModel):
+    """A record on disk: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Metrics(Record):
+    """One line of metrics.jsonl. `seconds` and `tokens_per_second` are clock readings."""
+
+    step: int
+    tokens: int
+    flops: float
+    loss: float
+    """Training loss of this step's batch, nats per token."""
+    learning_rate: float
+    grad_norm: float
+    """Before clipping."""
+    seconds: float
+    """Training time so far, summed over the run's parts where it was resumed."""
+    tokens_per_second: float
+
+
+class Machine(Record):
+    """Where a run ran, and how: what has to stay the same on resume."""
+
+    device: str
+    precision: Literal["fp32", "bf16"]
+    threads: int
+    compiled: bool
+    processor: str
+    torch: str
+
+
+class Summary(Record):
+    """A finished run's result."""
+
+    validation_nats_per_token: float
+    validation_bits_per_byte: float
+    validation_tokens: int
+    validation_bytes: int
+    tokens: int
+    flops: float
+    """Training FLOPs of the run by the convention of `attnres_eval.cost`."""
+    seconds: float
+    """Training time, a clock reading."""
+    tokens_per_second: float
+    peak_memory_bytes: int
+    machine: Machine
+    data_sha256: str
+    """Hash of the tokenizer and the token files."""
+
+
+class QuestionRecord(Record):
+    """One question of a multiple-choice task, without its text."""
+
+    question_sha256: str
+    """Hash of the prompt and the choices."""
+    gold: int
+    log_likelihoods: list[float]
+    """Nats, one a choice."""
+    byte_lengths: list[int]
+    """UTF-8 bytes of each choice."""
+
+
+class GeneratedRecord(Record):
+    """One question of a generation task, without its text."""
+
+    question_sha256: str
+    answer_sha256: str
+    scores: dict[str, float]
+
+
+class TaskRecord(Record):
+    """One task's result for one model."""
+
+    task: str
+    task_version: str
+    lm_eval: str
+    """Version of lm-eval."""
+    num_fewshot: int
+    limit: int | None
+    """Questions asked for; None means all."""
+    n_questions: int
+    model_sha256: str
+    """Hash of the weights that were scored."""
+    backend: Literal["attnres", "hf"]
+    metrics: dict[str, float]
+    """lm-eval's own aggregates, such as acc and acc_norm."""
+    chance: float | None
+    """Expected accuracy of guessing uniformly; None for generation."""
+    questions: list[QuestionRecord | GeneratedRecord]
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.cost = path / "cost.json"
+        self.metrics = path / "metrics.jsonl"
+        self.summary = path / "summary.json"
+        self.checkpoint = path / "checkpoint"
+        self.resume = path / "resume"
+        self.evaluation = path / "evaluation"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has ended: the summary is the last file written."""
+        return self.summary.is_file()
+
+
+def run_folders(results: Path) -> list[RunFolder]:
+    """The runs of a results folder, by name."""
+    return [RunFolder(path) for path in sorted((results / "runs").glob("*")) if path.is_dir()]
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Reads one record and checks it against its schema.
+
+    Raises:
+        UserError: missing, not JSON, or not of the schema.
+    """
+    return _validate(read_json(path), kind, str(path))
+
+
+def read_records(path: Path, kind: type[R]) -> list[R]:
+    """Reads a file of one record a line. Raises UserError as `read_record` does."""
+    return [
+        _validate(value, kind, f"{path} line {number}")
+        for number, value in enumerate(read_jsonl(path), 1)
+    ]
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Writes one record, whole or not at all."""
+    write_json(path, record.model_dump(mode="json"))
+
+
+def _validate(value: Any, kind: type[R], source: str) -> R:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{source} is no {kind.__name__}: {key}: {first['msg']}; delete it and run again"
+        ) from None

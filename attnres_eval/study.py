@@ -1,0 +1,325 @@
+"""What a study is: variants x sizes x seeds on some data under one recipe. YAML in, runs out."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from attnres_eval.cost import Cost, matrix_parameters, model_cost
+from attnres_eval.errors import UserError
+from attnres_eval.shape import ModelShape, default_d_ff
+from attnres_eval.variants import Options, parse_options
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$", max_length=60)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """A part of a study file: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Size(Strict):
+    """One rung of the ladder."""
+
+    d_model: PositiveInt
+    n_layers: PositiveInt
+    """Transformer blocks; each holds two sublayers."""
+    n_heads: PositiveInt
+    n_kv_heads: PositiveInt | None = None
+    """Grouped-query attention; as many as `n_heads` where absent."""
+    d_ff: PositiveInt | None = None
+    """SwiGLU width; 8/3 of d_model, rounded up to a multiple of 8, where absent."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "Size":
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"n_heads {self.n_heads} does not divide d_model {self.d_model}"
+            )
+        return self
+
+
+class Data(Strict):
+    """Text and tokens."""
+
+    corpora: dict[str, PositiveFloat] = Field(default={"commonsense": 1.0}, min_length=1)
+    """Share of the training tokens by corpus: `commonsense`, `file:PATH` or `hf:NAME`."""
+    vocab_size: int = Field(default=4096, ge=257)
+    """Entries of the byte-level BPE: 256 bytes, one end-of-text mark, the rest merges."""
+    validation_tokens: PositiveInt = 262_144
+    """Held-out tokens on which every run is scored, at most."""
+
+
+class ModelOptions(Strict):
+    """What all models of a study share, whatever their size."""
+
+    tied_head: bool = True
+    qk_norm: bool = False
+
+
+class Recipe(Strict):
+    """How every model of a study is trained, whatever its residual."""
+
+    context: PositiveInt = 256
+    batch_sequences: PositiveInt = 16
+    """Sequences a step; a step holds `batch_sequences * context` tokens."""
+    tokens_per_parameter: PositiveFloat = 20.0
+    """Training tokens over the matrix parameters of a PreNorm model of the same size."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: PositiveFloat = 3e-3
+    """Peak rate of AdamW."""
+    muon_learning_rate: PositiveFloat = 2e-2
+    """Peak rate of Muon, which then trains the body's matrices."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    weight_decay: float = Field(default=0.1, ge=0)
+    """On the matrices of body, embedding and head; never on norms or the residual."""
+    grad_clip: PositiveFloat = 1.0
+    schedule: Literal["cosine", "wsd"] = "cosine"
+    warmup_fraction: Fraction = 0.05
+    decay_fraction: Fraction = 0.2
+    """Share of the steps in the linear decay that ends the `wsd` schedule."""
+    final_fraction: Fraction = 0.1
+    """Last rate over peak rate."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` takes bf16 where the device multiplies it natively."""
+    compile: bool | Literal["auto"] = "auto"
+    """`auto` compiles where the planned run is long enough to earn the compilation back."""
+    activation_checkpointing: bool = False
+    log_every: PositiveInt = 20
+    """Steps between lines of metrics.jsonl."""
+    checkpoint_every: PositiveInt = 500
+    """Steps between checkpoints from which a killed run resumes."""
+
+
+class Task(Strict):
+    """One lm-eval task of a study."""
+
+    limit: PositiveInt | None = None
+    """Questions to score, the first ones; all where absent."""
+    num_fewshot: NonNegativeInt | None = None
+
+
+class Evaluation(Strict):
+    """Which runs are scored on which tasks."""
+
+    sizes: list[str] | Literal["largest", "all", "none"] = "largest"
+    tasks: dict[str, Task | None] = {}
+    batch_size: PositiveInt = 32
+
+
+class RunConfig(Strict):
+    """One run, complete: nothing else decides its result."""
+
+    study: str
+    run: str
+    label: str
+    variant: str
+    options: dict[str, Any]
+    size: str
+    shape: ModelShape
+    seed: NonNegativeInt
+    data: Data
+    recipe: Recipe
+    steps: PositiveInt
+
+    @property
+    def parsed_options(self) -> Options:
+        """The variant's options as its own type."""
+        return parse_options(self.variant, self.options)
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens of the whole run."""
+        return self.steps * self.recipe.batch_sequences * self.recipe.context
+
+    def cost(self) -> Cost:
+        """The price of this run's model."""
+        return model_cost(
+            self.shape,
+            self.variant,
+            self.parsed_options,
+            activation_checkpointing=self.recipe.activation_checkpointing,
+        )
+
+    @property
+    def training_flops(self) -> float:
+        """FLOPs of the whole run."""
+        return self.cost().training_flops_per_token * self.tokens
+
+
+class Study(Strict):
+    """A study file.
+
+    `variants` maps a label to options. A label is a variant's name, or any name with the variant
+    in the key `variant`, so that one variant can stand in a study with several sets of options.
+    """
+
+    name: Name
+    description: str = ""
+    variants: dict[Name, dict[str, Any] | None] = Field(min_length=1)
+    baseline: Name = "prenorm"
+    """Label that the others are compared with."""
+    sizes: dict[Name, Size] = Field(min_length=1)
+    seeds: list[NonNegativeInt] = Field(min_length=1)
+    data: Data = Data()
+    model: ModelOptions = ModelOptions()
+    recipe: Recipe = Recipe()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Study":
+        if self.baseline not in self.variants:
+            raise ValueError(f"baseline {self.baseline} is not among the variants")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} repeat")
+        if isinstance(self.evaluation.sizes, list):
+            for size in self.evaluation.sizes:
+                if size not in self.sizes:
+                    raise ValueError(f"evaluation.sizes: there is no size {size}")
+        for label in self.variants:
+            variant, options = self.variant_of(label)
+            for name in self.sizes:
+                try:
+                    options.check(self.shape(name))
+                except ValueError as error:
+                    raise ValueError(f"variants.{label} ({variant}) at size {name}: {error}") from None
+        return self
+
+    def variant_of(self, label: str) -> tuple[str, Options]:
+        """The variant's name and options behind a label of this study."""
+        values = dict(self.variants[label] or {})
+        name = values.pop("variant", label)
+        try:
+            return name, parse_options(name, values)
+        except UserError as error:
+            raise ValueError(f"variants.{label}: {error}") from None
+
+    def shape(self, name: str) -> ModelShape:
+        """The decoder of one size."""
+        size = self.sizes[name]
+        return ModelShape(
+            d_model=size.d_model,
+            n_layers=size.n_layers,
+            n_heads=size.n_heads,
+            n_kv_heads=size.n_kv_heads or size.n_heads,
+            head_dim=size.d_model // size.n_heads,
+            d_ff=size.d_ff or default_d_ff(size.d_model),
+            vocab_size=self.data.vocab_size,
+            context=self.recipe.context,
+            tied_head=self.model.tied_head,
+            qk_norm=self.model.qk_norm,
+        )
+
+    def steps(self, size: str) -> int:
+        """Training steps at a size: the same for every variant."""
+        tokens = self.recipe.tokens_per_parameter * matrix_parameters(self.shape(size))
+        return max(1, round(tokens / (self.recipe.batch_sequences * self.recipe.context)))
+
+    def run(self, label: str, size: str, seed: int) -> RunConfig:
+        """One run of this study."""
+        variant, options = self.variant_of(label)
+        return RunConfig(
+            study=self.name,
+            run=f"{label}-{size}-s{seed}",
+            label=label,
+            variant=variant,
+            options=options.model_dump(mode="json"),
+            size=size,
+            shape=self.shape(size),
+            seed=seed,
+            data=self.data,
+            recipe=self.recipe,
+            steps=self.steps(size),
+        )
+
+    def runs(self) -> list[RunConfig]:
+        """All runs, size by size, seed by seed, so that compared runs are neighbours in time."""
+        return [
+            self.run(label, size, seed)
+            for size in self.sizes
+            for seed in self.seeds
+            for label in self.variants
+        ]
+
+    def evaluated_sizes(self) -> list[str]:
+        """Sizes whose runs are scored on the tasks; the largest is the one of most FLOPs."""
+        chosen = self.evaluation.sizes
+        if chosen == "none" or not self.evaluation.tasks:
+            return []
+        if chosen == "all":
+            return list(self.sizes)
+        if chosen == "largest":
+            return [max(self.sizes, key=lambda size: matrix_parameters(self.shape(size)))]
+        return list(chosen)
+
+
+def _describe(error: ValidationError, source: str) -> str:
+    """One line for the first of pydantic's complaints."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
+    return f"{source}: {key + ': ' if key else ''}{message}{more}"
+
+
+def parse_study(text: str, source: str) -> Study:
+    """Reads a study from YAML.
+
+    Args:
+        text: the YAML.
+        source: what to call it in messages, usually the file's name.
+
+    Raises:
+        UserError: not YAML, an unknown key, or a value that makes no sense.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{source}: a study is a mapping of keys to values")
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_describe(error, source)) from None
+
+
+def bundled_folder(name: str) -> Path:
+    """A folder that ships with the package: beside it in a checkout, inside it in a wheel."""
+    inside = Path(str(resources.files("attnres_eval"))) / name
+    return inside if inside.is_dir() else inside.parent.parent / name
+
+
+def load_study(name_or_path: str) -> Study:
+    """Loads a study by the path of its file, or by the name of one that ships with the package.
+
+    Raises:
+        UserError: there is no such study, or its file is wrong.
+    """
+    path = Path(name_or_path)
+    if not path.is_file():
+        bundled = bundled_folder("studies")
+        path = bundled / f"{name_or_path}.yaml"
+        if not path.is_file():
+            names = ", ".join(sorted(file.stem for file in bundled.glob("*.yaml")))
+            raise UserError(f"no study {name_or_path!r}: give a YAML file or one of {names}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    return parse_study(text, str(path))
