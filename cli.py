@@ -2,4 +2,6 @@
 
 from attnres_eval.cli import main
 
-main()
+# Worker processes import this file again.
+if __name__ == "__main__":
+    main()

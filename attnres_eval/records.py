@@ -27,7 +27,7 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=BaseModel)
 
 
 class Metrics(Record):
@@ -115,6 +115,9 @@ class TaskRecord(Record):
     chance: float | None
     """Expected accuracy of guessing uniformly; None for generation."""
     questions: list[QuestionRecord | GeneratedRecord]
+    """Empty for a group, whose tasks have records of their own."""
+    subtasks: list[str] = []
+    """The tasks of a group; empty for a task."""
 
 
 class RunFolder:
@@ -134,6 +137,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether training has ended: the summary is the last file written."""
         return self.summary.is_file()
+
+
+def task_file(evaluation: Path, task: str) -> Path:
+    """Where a task's record is; tasks of lm-eval may have a slash in their names."""
+    return evaluation / f"{task.replace('/', '__')}.json"
 
 
 def run_folders(results: Path) -> list[RunFolder]:

@@ -61,6 +61,8 @@ class Data(Strict):
     """Entries of the byte-level BPE: 256 bytes, one end-of-text mark, the rest merges."""
     validation_tokens: PositiveInt = 262_144
     """Held-out tokens on which every run is scored, at most."""
+    hub_characters: PositiveInt = 100_000_000
+    """Characters streamed of each `hf:` corpus, at most; about 25 million tokens at 4,096."""
 
 
 class ModelOptions(Strict):

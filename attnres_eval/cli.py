@@ -1,0 +1,200 @@
+"""The command line: each command parses, calls one function, and prints."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from attnres_eval.errors import UserError
+
+# torch and lm-eval take seconds to import: commands import what they need when they run.
+
+app = typer.Typer(
+    name="attnres-eval",
+    help="Evidence for choosing a residual connection: train, score, fit, report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Format = Annotated[
+    Literal["table", "csv", "json", "markdown", "latex"],
+    typer.Option("--format", help="How to print the table."),
+]
+StudyName = Annotated[str, typer.Argument(help="A study's YAML file, or a bundled study's name.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of benchmarks: gpqa/, mmlu_pro/, bbh/ ..."),
+]
+Workers = Annotated[int | None, typer.Option(help="Processes; one a core by default.", min=1)]
+
+
+def _print(rows: Any, format: str) -> None:
+    from attnres_eval.report.formats import format_table
+
+    print(format_table(rows, format))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@app.command()
+def plan(study: StudyName, workers: Workers = None, format: Format = "table") -> None:
+    """Print every run of a study with its price, before anything is spent."""
+    from attnres_eval.study import load_study
+    from attnres_eval.sweep.plan import plan_rows, total_seconds
+
+    loaded = load_study(study)
+    _print(plan_rows(loaded), format)
+    processes = workers or _cores()
+    minutes = total_seconds(loaded, processes) / 60
+    _say(f"training takes about {minutes:.1f} minutes on {processes} cores of this machine")
+
+
+@app.command()
+def reproduce(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    study: Annotated[str | None, typer.Option(help="A study's file or name.")] = None,
+    source: Annotated[
+        Literal["paper"] | None, typer.Option(help="Draw published numbers instead.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option(help="Take over a folder whose study differs; its runs go.")
+    ] = False,
+    workers: Workers = None,
+    data_dir: DataDir = None,
+    format: Format = "table",
+) -> None:
+    """Run a study from end to end, or reproduce the published plot; finished runs are kept."""
+    if (study is None) == (source is None):
+        raise UserError("reproduce: give either --study NAME or --source paper")
+    if study is None:
+        from attnres_eval.report.paper import reproduce_paper
+
+        report_page = reproduce_paper(out)
+        failures: dict[str, str] = {}
+    else:
+        from attnres_eval.report.build import build_report
+        from attnres_eval.study import load_study
+        from attnres_eval.sweep.executor import LocalExecutor
+        from attnres_eval.sweep.run import run_study
+
+        result = run_study(
+            load_study(study),
+            out,
+            LocalExecutor(workers or _cores()),
+            force=force,
+            data_dir=data_dir,
+            say=_say,
+        )
+        failures = result.failures
+        for name, failure in failures.items():
+            _say(f"run {name} has no result: {failure}")
+        report_page = build_report(out)
+    from attnres_eval.report.build import export_table
+
+    print(export_table(out, "multipliers", format))
+    print(f"report: {report_page}")
+    if failures:
+        raise UserError(f"{len(failures)} runs failed; the report shows them as missing")
+
+
+@app.command()
+def train(
+    study: StudyName,
+    label: Annotated[str, typer.Option(help="The variant's label in the study.")],
+    size: Annotated[str, typer.Option(help="The size's name in the study.")],
+    out: Annotated[Path, typer.Option(help="Folder of this one run.")],
+    seed: Annotated[int | None, typer.Option(help="The study's first seed by default.")] = None,
+    format: Format = "table",
+) -> None:
+    """Train one run of a study, or continue it."""
+    from attnres_eval.study import load_study
+    from attnres_eval.train.command import train_one
+
+    _print([train_one(load_study(study), label, size, seed, out)], format)
+
+
+@app.command()
+def evaluate(
+    models: Annotated[list[str], typer.Argument(help="Checkpoint folders or hub names.")],
+    tasks: Annotated[str, typer.Option(help="Names of lm-eval tasks, divided by commas.")],
+    num_fewshot: Annotated[int | None, typer.Option(min=0)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions a task, the first.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    output_path: Annotated[
+        Path | None, typer.Option(help="Folder for lm-eval's own files, samples included.")
+    ] = None,
+    data_dir: DataDir = None,
+    backend: Annotated[
+        Literal["attnres", "hf"], typer.Option(help="Our adapter, or lm-eval's own.")
+    ] = "attnres",
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option()] = "fp32",
+    format: Format = "table",
+) -> None:
+    """Score checkpoints of ours, or any Hugging Face model, through lm-eval."""
+    from attnres_eval.evaluate.command import evaluate_models
+
+    rows = evaluate_models(
+        models,
+        tasks.split(","),
+        num_fewshot=num_fewshot,
+        limit=limit,
+        batch_size=batch_size,
+        output_path=output_path,
+        data_dir=data_dir,
+        backend=backend,
+        precision=precision,
+    )
+    _print(rows, format)
+
+
+@app.command(
+    "lm-eval",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def lm_eval(context: typer.Context) -> None:
+    """Run lm-eval's own command with our models and tasks registered."""
+    from attnres_eval.evaluate.command import run_lm_eval
+
+    run_lm_eval(context.args)
+
+
+@app.command()
+def report(results: Annotated[Path, typer.Argument(help="A results folder.")]) -> None:
+    """Rebuild tables, figures and report from a folder's records."""
+    from attnres_eval.report.build import build_report
+
+    print(f"report: {build_report(results)}")
+
+
+@app.command()
+def export(
+    results: Annotated[Path, typer.Argument(help="A results folder.")],
+    table: Annotated[str, typer.Option(help="losses, fits, multipliers or benchmarks.")],
+    format: Format = "table",
+) -> None:
+    """Print one table of a results folder."""
+    from attnres_eval.report.build import export_table
+
+    print(export_table(results, table, format))
+
+
+def main() -> None:
+    """Runs the command line. A user's error is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""One decoder, the residuals that join its sublayers, and its transformers form."""

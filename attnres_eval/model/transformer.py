@@ -1,0 +1,198 @@
+"""One decoder for every residual: each sublayer joins the history through the residual's verbs.
+
+Legend of shape suffixes: B batch, T tokens, D d_model, H query heads, G key and value heads,
+K head_dim, F d_ff, V vocabulary.
+"""
+
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attnres_eval.model.residuals import build_residual
+from attnres_eval.shape import ModelShape
+from attnres_eval.variants import Options
+
+NORM_EPSILON = 1e-6
+ROPE_BASE = 10_000.0
+
+
+class KeyValueCache(Protocol):
+    """What a cache of earlier tokens' keys and values must do; transformers' caches do."""
+
+    def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Appends this step's keys and values (B, G, T, K); returns all up to now."""
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * gain over the last dimension, in fp32 (arXiv:1910.07467)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), NORM_EPSILON)
+
+
+def rotary_table(positions_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary embedding (arXiv:2104.09864), each (B, 1, T, K), fp32."""
+    exponents = torch.arange(0, head_dim, 2, device=positions_BT.device) / head_dim
+    angles = positions_BT[:, None, :, None].float() * ROPE_BASE**-exponents
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x_BHTK: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """Applies the rotary embedding in the half-split layout of Llama."""
+    cos, sin = table
+    first, second = x_BHTK.chunk(2, dim=-1)
+    return (x_BHTK * cos + torch.cat([-second, first], dim=-1) * sin).to(x_BHTK.dtype)
+
+
+class Attention(nn.Module):
+    """Causal grouped-query attention: project, then attend, with the residual's say between."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.norm = RMSNorm(shape.d_model)
+        query, key = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
+        self.qkv = nn.Linear(shape.d_model, query + 2 * key, bias=False)
+        self.out = nn.Linear(query, shape.d_model, bias=False)
+        self.q_norm = RMSNorm(shape.head_dim) if shape.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(shape.head_dim) if shape.qk_norm else nn.Identity()
+
+    def project(self, h_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, K), keys and values (B, G, T, K), before the rotary embedding."""
+        shape = self.shape
+        heads = self.qkv(self.norm(h_BTD)).unflatten(-1, (-1, shape.head_dim)).transpose(1, 2)
+        q, k, v = heads.split([shape.n_heads, shape.n_kv_heads, shape.n_kv_heads], dim=1)
+        return self.q_norm(q), self.k_norm(k), v
+
+    def attend(
+        self,
+        q_BHTK: Tensor,
+        k_BGTK: Tensor,
+        v_BGTK: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        layer: int,
+        cache: KeyValueCache | None,
+    ) -> Tensor:
+        """The sublayer's output (B, T, D). Without a mask, all earlier keys and causal ones."""
+        q_BHTK, k_BGTK = rotate(q_BHTK, rotary), rotate(k_BGTK, rotary)
+        if cache is not None:
+            k_BGTK, v_BGTK = cache.update(k_BGTK, v_BGTK, layer)
+        earlier = k_BGTK.shape[2] - q_BHTK.shape[2]
+        if mask is None and earlier and q_BHTK.shape[2] > 1:
+            mask = torch.ones(q_BHTK.shape[2], k_BGTK.shape[2], device=q_BHTK.device).tril(earlier)
+            mask = mask.bool()
+        mixed_BHTK = F.scaled_dot_product_attention(
+            q_BHTK,
+            k_BGTK,
+            v_BGTK,
+            attn_mask=mask,
+            is_causal=mask is None and not earlier,
+            enable_gqa=self.shape.n_heads != self.shape.n_kv_heads,
+        )
+        return self.out(mixed_BHTK.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """SwiGLU (arXiv:2002.05202)."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.norm = RMSNorm(shape.d_model)
+        self.gate_up = nn.Linear(shape.d_model, 2 * shape.d_ff, bias=False)
+        self.down = nn.Linear(shape.d_ff, shape.d_model, bias=False)
+
+    def forward(self, h_BTD: Tensor) -> Tensor:
+        gate_BTF, up_BTF = self.gate_up(self.norm(h_BTD)).chunk(2, dim=-1)
+        return self.down(F.silu(gate_BTF) * up_BTF)
+
+
+class Layer(nn.Module):
+    """One transformer block: an attention sublayer and an MLP sublayer."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.attention = Attention(shape)
+        self.mlp = MLP(shape)
+
+
+class Transformer(nn.Module):
+    """Token ids in, hidden states or logits out.
+
+    Args:
+        shape: the decoder's sizes.
+        variant: the residual's name.
+        options: the residual's options.
+    """
+
+    def __init__(self, shape: ModelShape, variant: str, options: Options) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocab_size, shape.d_model)
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.n_layers))
+        self.residual = build_residual(variant, options, shape)
+        self.final_norm = RMSNorm(shape.d_model)
+        self.head = nn.Linear(shape.d_model, shape.vocab_size, bias=False)
+        if shape.tied_head:
+            self.head.weight = self.embedding.weight
+        self.activation_checkpointing = False
+
+    def hidden(
+        self,
+        tokens_BT: Tensor,
+        positions_BT: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Hidden states after the final norm, (B, T, D).
+
+        Args:
+            tokens_BT: token ids.
+            positions_BT: rotary positions, 0 to T - 1 where absent.
+            mask: additive or boolean, broadcast to (B, H, T, keys); causal where absent.
+            cache: earlier tokens' keys and values.
+        """
+        if positions_BT is None:
+            positions_BT = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)[None]
+        rotary = rotary_table(positions_BT, self.shape.head_dim)
+        state = self.residual.start(self.embedding(tokens_BT))
+        for index in range(len(self.layers)):
+            if self.activation_checkpointing and self.training:
+                state = torch.utils.checkpoint.checkpoint(
+                    self._layer, state, index, rotary, mask, cache, use_reentrant=False
+                )
+            else:
+                state = self._layer(state, index, rotary, mask, cache)
+        return self.final_norm(self.residual.finish(state))
+
+    def _layer(
+        self,
+        state: Any,
+        index: int,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: KeyValueCache | None,
+    ) -> Any:
+        residual, layer = self.residual, self.layers[index]
+        q, k, v = layer.attention.project(residual.read(state, 2 * index))
+        state, q, k, v = residual.attend(state, index, q, k, v)
+        output = layer.attention.attend(q, k, v, rotary, mask, index, cache)
+        state = residual.write(state, 2 * index, output)
+        output = layer.mlp(residual.read(state, 2 * index + 1))
+        return residual.write(state, 2 * index + 1, output)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Logits, (B, T, V)."""
+        return self.head(self.hidden(tokens_BT))
+
+    def loss(self, tokens_BT: Tensor) -> Tensor:
+        """Mean next-token loss in nats: tokens 0 to T - 1 predict tokens 1 to T."""
+        logits_BTV = self(tokens_BT[:, :-1])
+        return F.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten())

@@ -1,0 +1,121 @@
+"""Who executes jobs: here, this machine's cores, one single-threaded process each.
+
+A small model on one thread each beats one model on all threads, since its matrices are too small
+to divide.
+"""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from attnres_eval.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picklable function with its arguments, and a name to report it by."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job's end: its value, or in one line why it has none."""
+
+    name: str
+    value: Any = None
+    failure: str | None = None
+
+
+class Executor(Protocol):
+    """Runs jobs in any order and yields their outcomes as they end."""
+
+    def execute(self, jobs: Sequence[Job], tick: Callable[[], None]) -> Iterator[Outcome]:
+        """Runs all jobs; calls `tick` a few times a second while waiting."""
+
+
+TICK_SECONDS = 0.5
+
+
+class LocalExecutor:
+    """This machine's cores."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def execute(self, jobs: Sequence[Job], tick: Callable[[], None]) -> Iterator[Outcome]:
+        """Runs the jobs in their order on the workers.
+
+        A job that raises `UserError`, or runs out of memory, is an outcome with a failure; the
+        others go on. Other exceptions are bugs and are raised.
+
+        Raises:
+            UserError: a worker died; what had finished is kept.
+        """
+        if not jobs:
+            return
+        with _single_threaded():
+            pool = concurrent.futures.ProcessPoolExecutor(
+                max_workers=min(self.workers, len(jobs)),
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+            )
+            try:
+                names = {pool.submit(_attempt, job): job.name for job in jobs}
+                pending = set(names)
+                while pending:
+                    ended, pending = concurrent.futures.wait(
+                        pending, TICK_SECONDS, concurrent.futures.FIRST_COMPLETED
+                    )
+                    tick()
+                    for future in ended:
+                        value, failure = future.result()
+                        yield Outcome(names[future], value, failure)
+            except BrokenProcessPool:
+                raise UserError(
+                    "a worker process was killed from outside (out of memory?);"
+                    " run the same command again to go on from the last checkpoints"
+                ) from None
+            finally:
+                # An interrupted study must not wait for runs that take minutes more.
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    process.terminate()
+
+
+def _attempt(job: Job) -> tuple[Any, str | None]:
+    try:
+        return job.function(*job.arguments), None
+    except UserError as error:
+        return None, str(error)
+    except MemoryError:
+        return None, f"{job.name} ran out of memory"
+
+
+def _start_worker() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Worker processes take their thread counts from the environment when they start."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,101 @@
+"""Runs a study: prepares its data, trains what is not trained, scores what is not scored."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attnres_eval.data.prepare import Progress, prepare
+from attnres_eval.records import RunFolder
+from attnres_eval.study import RunConfig, Study, Task
+from attnres_eval.sweep.executor import Executor, Job
+from attnres_eval.sweep.folder import claim, run_folder
+from attnres_eval.sweep.jobs import evaluate_run, tasks_left, train_run
+from attnres_eval.sweep.progress import StudyProgress
+
+
+@dataclass
+class StudyResult:
+    """What a call of `run_study` did."""
+
+    trained: list[str] = field(default_factory=list)
+    scored: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    """Runs that have no result, and in one line why."""
+
+
+def run_study(
+    study: Study,
+    results: Path,
+    executor: Executor,
+    *,
+    force: bool = False,
+    data_dir: Path | None = None,
+    say: Progress = print,
+) -> StudyResult:
+    """Brings a results folder to the state that the study asks for.
+
+    Args:
+        study: what to run.
+        results: its folder; finished runs in it are kept.
+        executor: who runs the jobs.
+        force: take over a folder whose study differs.
+        data_dir: folder of benchmarks that neither package nor hub has.
+        say: told what happens, a line at a time.
+
+    Raises:
+        UserError: the folder is another study's, data are missing, or a worker died.
+    """
+    claim(results, study, force)
+    result = StudyResult()
+    runs = study.runs()
+    todo = [run for run in runs if not run_folder(results, run).finished]
+    if todo:
+        say(f"{len(todo)} of {len(runs)} runs to train")
+        prepare(study.data, progress=say)
+        _execute(executor, results, todo, [_training(results, run) for run in todo], result)
+        result.trained = [run.run for run in todo if run.run not in result.failures]
+
+    tasks = {name: task or Task() for name, task in study.evaluation.tasks.items()}
+    jobs, scored = [], []
+    for run in runs:
+        folder = run_folder(results, run)
+        if run.size in study.evaluated_sizes() and folder.finished:
+            left = tasks_left(folder, tasks)
+            if left:
+                scored.append(run)
+                jobs.append(_evaluation(folder, run, left, study.evaluation.batch_size, data_dir))
+    if jobs:
+        say(f"{len(jobs)} checkpoints to score on {len(tasks)} tasks")
+        _execute(executor, results, scored, jobs, result)
+        result.scored = [run.run for run in scored if run.run not in result.failures]
+    return result
+
+
+def _training(results: Path, run: RunConfig) -> Job:
+    return Job(run.run, train_run, (run, run_folder(results, run).path))
+
+
+def _evaluation(
+    folder: RunFolder,
+    run: RunConfig,
+    tasks: dict[str, Task],
+    batch_size: int,
+    data_dir: Path | None,
+) -> Job:
+    return Job(run.run, evaluate_run, (folder.path, tasks, batch_size, data_dir))
+
+
+def _execute(
+    executor: Executor,
+    results: Path,
+    runs: list[RunConfig],
+    jobs: list[Job],
+    result: StudyResult,
+) -> None:
+    """Runs the jobs, longest run first so that no core idles at the end."""
+    flops = {run.run: run.training_flops for run in runs}
+    jobs = sorted(jobs, key=lambda job: -flops[job.name])
+    with StudyProgress(results, runs) as progress:
+        for outcome in executor.execute(jobs, progress.update):
+            progress.ended(outcome.name)
+            if outcome.failure is not None:
+                result.failures[outcome.name] = outcome.failure

@@ -1,0 +1,31 @@
+"""A finished model as a transformers folder: config.json, model.safetensors, tokenizer files."""
+
+import shutil
+from pathlib import Path
+
+from attnres_eval.data.tokenizer import END_OF_TEXT_ID
+from attnres_eval.model.hf import AttnResConfig, AttnResForCausalLM
+from attnres_eval.model.transformer import Transformer
+from attnres_eval.study import RunConfig
+
+
+def save_checkpoint(folder: Path, model: Transformer, config: RunConfig, tokenizer: Path) -> None:
+    """Writes the folder under a temporary name, then renames it.
+
+    Args:
+        folder: the checkpoint's folder; replaced where it exists.
+        model: the trained decoder.
+        config: its run.
+        tokenizer: folder with the tokenizer's files.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(tokenizer, temporary)
+    hf_config = AttnResConfig.of(
+        config.shape, config.variant, config.options, end_of_text=END_OF_TEXT_ID
+    )
+    wrapped = AttnResForCausalLM(hf_config)
+    wrapped.model.load_state_dict(model.state_dict())
+    wrapped.save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)

@@ -1,0 +1,103 @@
+"""Where and how a run computes: device, precision, threads, compilation."""
+
+import contextlib
+import platform
+import resource
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from attnres_eval.records import Machine
+from attnres_eval.study import Recipe, RunConfig
+
+COMPILE_SECONDS = 120.0
+"""What compiling a decoder costs, at most, on a processor (measured: LOG.md)."""
+COMPILE_GAIN = 1.15
+"""By how much compilation speeds training up, at least (measured: LOG.md)."""
+BF16_WIDTH = 128
+"""From this d_model on, bf16 beats fp32 on processors that multiply it (measured: LOG.md)."""
+
+
+def pick_device() -> torch.device:
+    """The accelerator if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has matrix instructions for bf16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.backends.cpu.get_cpu_capability().startswith("AVX512")) and any(
+        flag in cpu_flags() for flag in ("avx512_bf16", "amx_bf16")
+    )
+
+
+def cpu_flags() -> set[str]:
+    """The processor's flags as the kernel lists them; none where it does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()[2:]) for line in lines if line.startswith("flags")), set())
+
+
+def processor_name(device: torch.device) -> str:
+    """What the device calls itself."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def choose_precision(recipe: Recipe, d_model: int, device: torch.device) -> Literal["fp32", "bf16"]:
+    """The recipe's precision; `auto` is bf16 where that is faster than fp32."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    wide = device.type == "cuda" or d_model >= BF16_WIDTH
+    return "bf16" if wide and multiplies_bf16(device) else "fp32"
+
+
+def choose_compile(recipe: Recipe, seconds: float) -> bool:
+    """Whether to compile; `auto` does where a run of `seconds` earns the compilation back."""
+    if recipe.compile != "auto":
+        return recipe.compile
+    return seconds * (1 - 1 / COMPILE_GAIN) > COMPILE_SECONDS
+
+
+def describe_machine(config: RunConfig, device: torch.device, seconds: float) -> Machine:
+    """How a new run will compute. A resumed run takes what its first part recorded.
+
+    Args:
+        config: the run.
+        device: where it runs.
+        seconds: estimate of its training time without compilation.
+    """
+    return Machine(
+        device=device.type,
+        precision=choose_precision(config.recipe, config.shape.d_model, device),
+        threads=torch.get_num_threads(),
+        compiled=choose_compile(config.recipe, seconds),
+        processor=processor_name(device),
+        torch=torch.__version__,
+    )
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Starts `peak_memory` anew, where the system allows it: one process trains several runs."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak memory in bytes: the allocator's on an accelerator, else the whole process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,225 @@
+"""Trains one run, from its configuration to its checkpoint. Reads top to bottom."""
+
+import contextlib
+import itertools
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attnres_eval.data.batches import Batches, validation_windows
+from attnres_eval.data.prepare import PreparedData
+from attnres_eval.errors import UserError
+from attnres_eval.estimate import training_seconds
+from attnres_eval.files import sha256_of_json, write_json, write_text
+from attnres_eval.model.initialise import initialise
+from attnres_eval.model.transformer import Transformer
+from attnres_eval.records import Machine, Metrics, RunFolder, Summary, read_record, write_record
+from attnres_eval.study import RunConfig
+from attnres_eval.train.checkpoint import save_checkpoint
+from attnres_eval.train.device import (
+    describe_machine,
+    peak_memory,
+    pick_device,
+    reset_peak_memory,
+)
+from attnres_eval.train.optimiser import Optimiser
+from attnres_eval.train.schedule import rate_factor
+from attnres_eval.train.state import ResumeState, load_state, save_state
+
+VALIDATION_BATCH_TOKENS = 16_384
+
+Progress = Callable[[int], None]
+"""Called with the number of steps done."""
+
+
+def train(
+    config: RunConfig, folder: RunFolder, data: PreparedData, progress: Progress | None = None
+) -> Summary:
+    """Trains one run, or continues it, or returns the summary of a finished one.
+
+    A run killed at any moment and started again ends with the same bytes of weights and the same
+    metrics, clock readings aside, on the same machine and torch.
+
+    Args:
+        config: everything that decides the result.
+        folder: where its files go.
+        data: tokenizer and token files.
+        progress: told of every step.
+
+    Raises:
+        UserError: the loss is not finite, the folder belongs to another run, or its checkpoint is
+            damaged.
+    """
+    config_sha256 = sha256_of_json(config.model_dump(mode="json"))
+    _claim(folder, config)
+    if folder.finished:
+        return read_record(folder.summary, Summary)
+    recipe, cost = config.recipe, config.cost()
+    write_json(folder.cost, cost.as_dict())
+
+    device = pick_device()
+    model = Transformer(config.shape, config.variant, config.parsed_options)
+    initialise(model, config.seed)
+    model.activation_checkpointing = recipe.activation_checkpointing
+    model.to(device).train()
+    optimiser = Optimiser(model, recipe)
+    batches = Batches(
+        data.train,
+        config.data.corpora,
+        context=recipe.context,
+        batch_sequences=recipe.batch_sequences,
+        steps=config.steps,
+        seed=config.seed,
+    )
+
+    reset_peak_memory(device)
+    state: ResumeState | None = None
+    loaded = load_state(folder.resume)
+    if loaded is not None:
+        state, weights, moments = loaded
+        if (state.config_sha256, state.data_sha256) != (config_sha256, data.manifest.data_sha256):
+            raise UserError(f"{folder.resume} is of another configuration or data; delete it")
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(weights[name])
+        optimiser.load(moments)
+        machine = state.machine
+        torch.set_num_threads(machine.threads)
+    else:
+        machine = describe_machine(config, device, training_seconds(config))
+    start, earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
+    _cut_metrics(folder.metrics, start)
+
+    loss_of = torch.compile(model.loss) if machine.compiled else model.loss
+    flops_per_step = cost.training_flops_per_token * recipe.batch_sequences * recipe.context
+    clock = time.perf_counter()
+    for step in range(start, config.steps):
+        factor = rate_factor(step, config.steps, recipe)
+        tokens = torch.from_numpy(batches.batch(step)).to(device)
+        with precision(machine, device):
+            loss = loss_of(tokens)
+        loss.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+        if not math.isfinite(loss.item()) or not math.isfinite(grad_norm.item()):
+            raise UserError(
+                f"run {config.run} diverged: at step {step + 1} of {config.steps} the loss is"
+                f" {loss.item()} and the gradient norm {grad_norm.item()}; lower"
+                f" recipe.learning_rate ({recipe.learning_rate})"
+            )
+        optimiser.step(factor)
+
+        done = step + 1
+        seconds = earlier_seconds + time.perf_counter() - clock
+        if done % recipe.log_every == 0 or done == config.steps:
+            metrics = Metrics(
+                step=done,
+                tokens=done * recipe.batch_sequences * recipe.context,
+                flops=done * flops_per_step,
+                loss=loss.item(),
+                learning_rate=recipe.learning_rate * factor,
+                grad_norm=grad_norm.item(),
+                seconds=seconds,
+                tokens_per_second=done * recipe.batch_sequences * recipe.context / seconds,
+            )
+            with folder.metrics.open("a", encoding="utf-8") as file:
+                file.write(metrics.model_dump_json() + "\n")
+        if done % recipe.checkpoint_every == 0 or done == config.steps:
+            state = ResumeState(
+                step=done,
+                seconds=seconds,
+                peak_memory_bytes=peak_memory(device),
+                machine=machine,
+                config_sha256=config_sha256,
+                data_sha256=data.manifest.data_sha256,
+                checksums={},
+            )
+            # Parameters, not the state dict: a tied head is one tensor under two names.
+            weights = {name: value.detach() for name, value in model.named_parameters()}
+            save_state(folder.resume, state, weights, optimiser.tensors())
+        if progress is not None:
+            progress(done)
+
+    assert state is not None, "the last step always saves"
+    nats, scored_bytes, scored_tokens = validate(model, data, recipe.context, machine, device)
+    save_checkpoint(folder.checkpoint, model, config, data.tokenizer)
+    summary = Summary(
+        validation_nats_per_token=nats / scored_tokens,
+        validation_bits_per_byte=nats / math.log(2) / scored_bytes,
+        validation_tokens=scored_tokens,
+        validation_bytes=scored_bytes,
+        tokens=config.tokens,
+        flops=cost.training_flops_per_token * config.tokens,
+        seconds=state.seconds,
+        tokens_per_second=config.tokens / state.seconds,
+        peak_memory_bytes=state.peak_memory_bytes,
+        machine=machine,
+        data_sha256=data.manifest.data_sha256,
+    )
+    write_record(folder.summary, summary)
+    shutil.rmtree(folder.resume)
+    return summary
+
+
+def precision(machine: Machine, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Mixed precision where the machine's record says bf16: fp32 weights, bf16 products."""
+    if machine.precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+@torch.no_grad()
+def validate(
+    model: Transformer, data: PreparedData, context: int, machine: Machine, device: torch.device
+) -> tuple[float, int, int]:
+    """Scores the held-out tokens in consecutive windows.
+
+    Returns:
+        Summed loss in nats, bytes of the scored tokens, and their number.
+    """
+    model.eval()
+    nats, scored_bytes, scored_tokens = 0.0, 0, 0
+    rows = max(1, VALIDATION_BATCH_TOKENS // context)
+    every = validation_windows(data.validation, context)
+    while group := list(itertools.islice(every, rows)):
+        windows = np.stack(group)
+        tokens = torch.from_numpy(windows).to(device)
+        with precision(machine, device):
+            nats += model.loss(tokens).double().item() * tokens[:, 1:].numel()
+        scored_bytes += int(data.byte_lengths[windows[:, 1:]].sum())
+        scored_tokens += tokens[:, 1:].numel()
+    model.train()
+    return nats, scored_bytes, scored_tokens
+
+
+def _claim(folder: RunFolder, config: RunConfig) -> None:
+    """Writes the run's configuration, or checks that the folder already holds the same."""
+    if folder.config.is_file():
+        if read_run_config(folder.config) != config:
+            raise UserError(f"{folder.path} holds another run; give a new folder or use --force")
+    else:
+        write_json(folder.config, config.model_dump(mode="json"))
+
+
+def read_run_config(path: Path) -> RunConfig:
+    """Reads config.json of a run. Raises UserError where it is missing or damaged."""
+    return read_record(path, RunConfig)
+
+
+def _cut_metrics(path: Path, step: int) -> None:
+    """Drops what was logged after the checkpoint, half-written lines included."""
+    kept = []
+    if path.is_file() and step:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                metrics = Metrics.model_validate_json(line)
+            except ValueError:
+                break
+            if metrics.step > step:
+                break
+            kept.append(line + "\n")
+    write_text(path, "".join(kept))

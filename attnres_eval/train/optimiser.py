@@ -1,0 +1,84 @@
+"""Which parameters decay, and which optimiser trains which."""
+
+import torch
+from torch import nn
+
+from attnres_eval.model.transformer import Transformer
+from attnres_eval.study import Recipe
+
+Groups = dict[str, list[nn.Parameter]]
+
+
+def parameter_groups(model: Transformer) -> Groups:
+    """Sorts parameters into `body` matrices, `tables` (embedding and head), and `plain`.
+
+    Plain are norms and all of the residual's parameters: they take no weight decay.
+    """
+    groups: Groups = {"body": [], "tables": [], "plain": []}
+    for name, parameter in model.named_parameters():
+        if name.startswith("residual.") or parameter.ndim < 2:
+            groups["plain"].append(parameter)
+        elif name.startswith("layers."):
+            groups["body"].append(parameter)
+        else:
+            groups["tables"].append(parameter)
+    return groups
+
+
+class Optimiser:
+    """One or two torch optimisers that step together."""
+
+    def __init__(self, model: Transformer, recipe: Recipe) -> None:
+        groups = parameter_groups(model)
+        adamw_decayed = groups["tables"]
+        self.parts: dict[str, torch.optim.Optimizer] = {}
+        if recipe.optimizer == "muon":
+            self.parts["muon"] = torch.optim.Muon(
+                groups["body"],
+                lr=recipe.muon_learning_rate,
+                weight_decay=recipe.weight_decay,
+            )
+        else:
+            adamw_decayed = groups["body"] + adamw_decayed
+        self.parts["adamw"] = torch.optim.AdamW(
+            [
+                {"params": adamw_decayed, "weight_decay": recipe.weight_decay},
+                {"params": groups["plain"], "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+            betas=recipe.betas,
+            fused=True,
+        )
+        self.peaks = {
+            "muon": recipe.muon_learning_rate,
+            "adamw": recipe.learning_rate,
+        }
+
+    def step(self, factor: float) -> None:
+        """Updates all parameters at `factor` times the peak rates, then clears their gradients."""
+        for name, part in self.parts.items():
+            for group in part.param_groups:
+                group["lr"] = self.peaks[name] * factor
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All state tensors by name, for a checkpoint."""
+        return {
+            f"{name}.{index}.{key}": value
+            for name, part in self.parts.items()
+            for index, state in part.state_dict()["state"].items()
+            for key, value in state.items()
+        }
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Takes back what `tensors` gave."""
+        for name, part in self.parts.items():
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for full, value in tensors.items():
+                owner, index, key = full.split(".", 2)
+                if owner == name:
+                    state.setdefault(int(index), {})[key] = value
+            part.load_state_dict(
+                {"state": state, "param_groups": part.state_dict()["param_groups"]}
+            )

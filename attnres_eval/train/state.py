@@ -1,0 +1,86 @@
+"""What a killed run continues from: a folder that is either whole or not there.
+
+`resume/<step>/` holds `model.safetensors`, `optimiser.safetensors` and `state.json` (step, clock,
+machine, checksums). A new one is written under a temporary name and renamed; then older ones go.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from attnres_eval.errors import UserError
+from attnres_eval.files import sha256_of_file
+from attnres_eval.records import Machine, Record, read_record, write_record
+
+Tensors = dict[str, torch.Tensor]
+WEIGHTS = "model.safetensors"
+OPTIMISER = "optimiser.safetensors"
+
+
+class ResumeState(Record):
+    """The part of a checkpoint that is not tensors."""
+
+    step: PositiveInt
+    """Steps done."""
+    seconds: NonNegativeFloat
+    peak_memory_bytes: PositiveInt
+    machine: Machine
+    config_sha256: str
+    data_sha256: str
+    checksums: dict[str, str]
+
+
+def save_state(
+    folder: Path, state: ResumeState, model: Tensors, optimiser: Tensors
+) -> None:
+    """Writes a checkpoint, then removes older ones. `state.checksums` is filled in here."""
+    final = folder / f"{state.step:08d}"
+    temporary = folder / f".{final.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, tensors in ((WEIGHTS, model), (OPTIMISER, optimiser)):
+        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary / name)
+    checksums = {name: sha256_of_file(temporary / name) for name in (WEIGHTS, OPTIMISER)}
+    write_record(temporary / "state.json", state.model_copy(update={"checksums": checksums}))
+    _sync(temporary)
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    for other in folder.iterdir():
+        if other != final:
+            shutil.rmtree(other)
+
+
+def load_state(folder: Path) -> tuple[ResumeState, Tensors, Tensors] | None:
+    """The newest whole checkpoint of a run, or None where there is none.
+
+    Raises:
+        UserError: the checkpoint was damaged after it was written.
+    """
+    steps = sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+    if not steps:
+        return None
+    newest = steps[-1]
+    state = read_record(newest / "state.json", ResumeState)
+    tensors = {}
+    for name, checksum in state.checksums.items():
+        file = newest / name
+        if not file.is_file() or sha256_of_file(file) != checksum:
+            raise UserError(f"{file} is damaged; delete {newest} to train this run anew")
+        try:
+            tensors[name] = load_file(file)
+        except SafetensorError as error:
+            raise UserError(f"{file} cannot be read ({error}); delete {newest}") from None
+    return state, tensors[WEIGHTS], tensors[OPTIMISER]
+
+
+def _sync(folder: Path) -> None:
+    """Flushes a folder's files to disk, so that a rename never outruns them."""
+    for file in folder.iterdir():
+        handle = os.open(file, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
