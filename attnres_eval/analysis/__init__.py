@@ -1,0 +1,1 @@
+"""Records in, tables out: fits, compute multipliers, paired differences. Torch-free."""

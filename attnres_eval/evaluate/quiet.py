@@ -24,17 +24,29 @@ _NOISE = (
     "is defined, but aggregation is not",
     "is defined, but higher_is_better is not",
     "Duplicate task name",
-    # transformers, where a prompt is longer than the context: scored from its right end, and
-    # counted by our own backend
+    # transformers, on texts that are cut to the context later
     "Token indices sequence length is longer",
-    "Combined length of context",
-    "Left truncation applied",
 )
 
+_ONCE = ("Combined length of context", "Left truncation applied")
+"""lm-eval on prompts longer than the context, once a prompt."""
 
-def _worth_reading(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    return record.levelno >= logging.WARNING and not any(text in message for text in _NOISE)
+
+class _WorthReading(logging.Filter):
+    """Passes what is neither chatter nor known noise, and the first of what repeats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: dict[str, logging.LogRecord] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if record.levelno < logging.WARNING or any(text in message for text in _NOISE):
+            return False
+        # A record is asked about twice, by its logger and by a handler.
+        return all(
+            self.first.setdefault(text, record) is record for text in _ONCE if text in message
+        )
 
 
 _BARS = (
@@ -61,8 +73,9 @@ def quiet(*, progress: bool = False) -> Iterator[None]:
     noisy = [x for x in loggers if x.name.split(".")[0] in ("lm_eval", "transformers", "datasets")]
     hub_bars = transformers.utils.logging.is_progress_bar_enabled()
     data_bars = datasets.are_progress_bars_disabled()
+    worth_reading = _WorthReading()
     for target in [*handlers, *noisy]:
-        target.addFilter(_worth_reading)
+        target.addFilter(worth_reading)
     if not progress:
         for module in modules:
             module.tqdm = _NoBar  # type: ignore[attr-defined]
@@ -75,7 +88,7 @@ def quiet(*, progress: bool = False) -> Iterator[None]:
             yield
     finally:
         for target in [*handlers, *noisy]:
-            target.removeFilter(_worth_reading)
+            target.removeFilter(worth_reading)
         for module, bar in zip(modules, bars, strict=True):
             module.tqdm = bar  # type: ignore[attr-defined]
         if hub_bars:

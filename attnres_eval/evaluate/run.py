@@ -17,7 +17,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from attnres_eval.errors import UserError
 from attnres_eval.evaluate.backend import AttnResLM
-from attnres_eval.evaluate.models import LoadedModel, Precision, load_model
+from attnres_eval.evaluate.models import DTYPES, LoadedModel, Precision, load_model
 from attnres_eval.evaluate.quiet import quiet
 from attnres_eval.evaluate.scores import task_records
 from attnres_eval.evaluate.tasks import LoadedTask, load_task
@@ -76,11 +76,13 @@ def evaluate(
         A record for each task and group, in the order asked for.
 
     Raises:
-        UserError: an unknown task or backend, data that are nowhere, a damaged model, or a task
-            that this model cannot be scored on.
+        UserError: an unknown task, backend or precision, data that are nowhere, a damaged model,
+            or a task that this model cannot be scored on.
     """
     if backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}; there are {' and '.join(BACKENDS)}")
+    if precision not in DTYPES:
+        raise UserError(f"unknown precision {precision!r}; there are {' and '.join(DTYPES)}")
     if (limit is not None and limit < 1) or (num_fewshot or 0) < 0 or batch_size < 1:
         raise UserError("limit and batch size must be positive, num_fewshot not negative")
     if isinstance(tasks, Mapping):
@@ -96,13 +98,18 @@ def evaluate(
         lm = _backend(backend, network, batch_size)
         done: list[TaskRecord] = []
         results: list[dict[str, Any]] = []
-        for task, ask in loaded:
+        for task, _ in loaded:
             _check(task, lm)
+        for task, ask in loaded:
             result = score(task, ask.limit, lm)
             results.append(result)
-            done += task_records(
+            scored = task_records(
                 task, result, limit=ask.limit, model_sha256=network.sha256, backend=backend
             )
+            done += scored
+            if records is not None:
+                for record in scored:
+                    write_record(task_file(records, record.task), record)
         if backend == "attnres" and lm.cut:
             logger.warning(
                 "%s: %d of %d requests are longer than its context of %d tokens; their left ends"
@@ -112,9 +119,6 @@ def evaluate(
                 lm.scored,
                 lm.max_length,
             )
-        if records is not None:
-            for record in done:
-                write_record(task_file(records, record.task), record)
         if output_path is not None:
             private = frozenset[str]().union(*(task.private for task, _ in loaded))
             config = {

@@ -69,7 +69,7 @@ class Sources:
         if data_dir is not None and not data_dir.is_dir():
             raise UserError(f"--data-dir {data_dir} is no folder")
         self.data_dir = data_dir
-        self._read: dict[Any, DatasetDict] = {}
+        self._held: dict[Any, DatasetDict] = {}
 
     def find(self, needs: Needs) -> DatasetDict | None:
         """The data of a task, or None where only the hub can have them.
@@ -81,9 +81,9 @@ class Sources:
             if splits and needs.missing(splits) is None:
                 # Tasks of one group often share a data set, and differ in what they filter out.
                 key = (needs.dataset, needs.name, needs.scored, needs.fewshot, needs.others)
-                if key not in self._read:
-                    self._read[key] = _read(needs, splits)
-                return self._read[key]
+                if key not in self._held:
+                    self._held[key] = _read(needs, splits)
+                return self._held[key]
         if needs.dataset == GPQA:
             raise UserError(f"task {needs.task}: {self._explain(needs)}")
         return None

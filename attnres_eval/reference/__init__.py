@@ -1,0 +1,1 @@
+"""Published numbers, to draw beside ours. Data, with its source."""

@@ -78,16 +78,18 @@ class LocalExecutor:
                     for future in ended:
                         value, failure = future.result()
                         yield Outcome(names[future], value, failure)
-            except BrokenProcessPool:
-                raise UserError(
-                    "a worker process was killed from outside (out of memory?);"
-                    " run the same command again to go on from the last checkpoints"
-                ) from None
-            finally:
+                pool.shutdown()
+            except BaseException as error:
                 # An interrupted study must not wait for runs that take minutes more.
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in multiprocessing.active_children():
                     process.terminate()
+                if isinstance(error, BrokenProcessPool):
+                    raise UserError(
+                        "a worker process was killed from outside (out of memory?);"
+                        " run the same command again to go on from the last checkpoints"
+                    ) from None
+                raise
 
 
 def _attempt(job: Job) -> tuple[Any, str | None]:

@@ -1,7 +1,11 @@
 """A finished model as a transformers folder: config.json, model.safetensors, tokenizer files."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+from transformers.utils import logging
 
 from attnres_eval.data.tokenizer import END_OF_TEXT_ID
 from attnres_eval.model.hf import AttnResConfig, AttnResForCausalLM
@@ -26,6 +30,19 @@ def save_checkpoint(folder: Path, model: Transformer, config: RunConfig, tokeniz
     )
     wrapped = AttnResForCausalLM(hf_config)
     wrapped.model.load_state_dict(model.state_dict())
-    wrapped.save_pretrained(temporary)
+    with without_progress_bars():
+        wrapped.save_pretrained(temporary)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
+
+
+@contextlib.contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keeps transformers from drawing bars of its own into a study's display."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

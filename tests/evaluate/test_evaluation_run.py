@@ -1,6 +1,7 @@
 """Records, lm-eval's files, independence of tasks, and bad input."""
 
 import json
+import logging
 import math
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from lm_eval.tasks import TaskManager
 from attnres_eval.errors import UserError
 from attnres_eval.evaluate import command, tasks
 from attnres_eval.evaluate.command import evaluate_models, run_lm_eval
-from attnres_eval.evaluate.run import evaluate
+from attnres_eval.evaluate.run import Backend, evaluate
 from attnres_eval.files import sha256_of_file
 from attnres_eval.records import GeneratedRecord, QuestionRecord, TaskRecord, read_record
 from attnres_eval.study import Task
@@ -132,6 +133,7 @@ def bad(model: Path | str, tasks: list[str], **options: object) -> str:
 
 def test_bad_calls(llama: Path, local_tasks: None, tmp_path: Path) -> None:
     assert "attnres and hf" in bad(llama, ["local_pairs"], backend="vllm")
+    assert "fp32 and bf16" in bad(llama, ["local_pairs"], precision="fp8")
     assert "no task is named" in bad(llama, [])
     assert "limit" in bad(llama, ["local_pairs"], limit=0)
     assert "did you mean local_pairs" in bad(llama, ["local_pear"])
@@ -140,6 +142,16 @@ def test_bad_calls(llama: Path, local_tasks: None, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     assert "--output-path" in bad(llama, ["local_pairs"], output_path=file)
+
+
+@pytest.mark.parametrize("backend", ["attnres", "hf"])
+def test_cut_prompts_are_said_once(
+    llama: Path, package: Path, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    evaluate(llama, ["mmlu_anatomy"], num_fewshot=5, limit=4, backend=backend)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "96" in caplog.text
 
 
 def copy_of(folder: Path, target: Path) -> Path:

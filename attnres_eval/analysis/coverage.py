@@ -1,0 +1,152 @@
+"""How often the intervals hold the truth, simulated for the design at hand.
+
+Log losses are drawn as log L = log a_v - alpha log C + u + e: u is common to the runs of one seed
+and size (same data, same start), e is each run's own. Both standard deviations are estimated from
+the runs. Every drawn study is fitted again from scratch, exponent included, so the exponent's
+error is in the answer. Departures of the curves from power laws are not: the intervals speak for
+new seeds at these sizes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from attnres_eval.analysis.fit import NoFitError, fit_power
+from attnres_eval.analysis.intervals import Array, t_quantile
+from attnres_eval.analysis.multiplier import FREE, PER_PAIR, SHARED
+
+DRAWS = 4000
+SEED = 20260315
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard deviations of log loss."""
+
+    own: float
+    """Of one run: what a difference between two variants of one seed carries, over sqrt(2)."""
+    common: float
+    """Common to all variants of one seed and size; differences between variants cancel it."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Share of simulated intervals that hold the true multiplier."""
+
+    share: float
+    error: float
+    """Monte Carlo standard error of `share`."""
+
+
+def estimate_noise(runs: pd.DataFrame) -> Noise | None:
+    """Noise by a two-way layout (label x seed) within each size.
+
+    Args:
+        runs: finished runs with columns label, size, seed, loss.
+
+    Returns:
+        None where no size has two seeds with at least two labels each.
+    """
+    own_squares, own_freedom, seed_squares, seed_freedom, labels = 0.0, 0, 0.0, 0, 0
+    for _, part in runs.groupby("size"):
+        table = part.pivot_table(index="label", columns="seed", values="loss").dropna(axis=1)
+        n_labels, n_seeds = table.shape
+        if n_labels < 2 or n_seeds < 2:
+            continue
+        y = np.log(table.to_numpy(np.float64))
+        rows, columns = y.mean(axis=1, keepdims=True), y.mean(axis=0, keepdims=True)
+        own_squares += float(np.sum((y - rows - columns + y.mean()) ** 2))
+        own_freedom += (n_labels - 1) * (n_seeds - 1)
+        seed_squares += n_labels * float(np.sum((columns - y.mean()) ** 2))
+        seed_freedom += n_seeds - 1
+        labels = max(labels, n_labels)
+    if not own_freedom:
+        return None
+    own = own_squares / own_freedom
+    common = max(0.0, seed_squares / seed_freedom - own) / labels
+    return Noise(math.sqrt(own), math.sqrt(common))
+
+
+def simulate_coverage(
+    runs: pd.DataFrame,
+    baseline: str,
+    target_flops: dict[str, float],
+    *,
+    draws: int = DRAWS,
+    noise: Noise | None = None,
+) -> dict[tuple[str, str], Coverage]:
+    """Coverage of the intervals over seeds and over pairs, by (label, model).
+
+    The design is every label at every size with every seed of `runs`; the truth is the shared
+    exponent model fitted to them. A draw whose exponent is not positive counts as a miss.
+
+    Args:
+        runs: finished runs with columns label, size, seed, flops, loss.
+        baseline: the label to compare with.
+        target_flops: compute at which each label is compared.
+        draws: simulated studies.
+        noise: what to draw; estimated from the runs by default.
+
+    Returns:
+        Empty where there is no fit, no noise estimate, one seed, or fewer than two sizes.
+    """
+    noise = noise or estimate_noise(runs)
+    try:
+        truth = fit_power(runs)
+    except NoFitError:
+        return {}
+    computes = runs.pivot_table(index="label", columns="size", values="flops")
+    computes = computes.reindex(truth.labels).dropna(axis=1)
+    n_seeds = runs["seed"].nunique()
+    if noise is None or n_seeds < 2 or computes.shape[1] < 2 or noise.own == 0:
+        return {}
+    x = np.log(computes.to_numpy(np.float64))
+    n_labels, n_sizes = x.shape
+    # Plain power laws in natural units: only differences of log a matter below.
+    true_y = truth.log_a[:, None] - truth.alpha * x
+    random = np.random.default_rng(SEED)
+    y = (
+        true_y
+        + noise.common * random.standard_normal((draws, n_seeds, 1, n_sizes))
+        + noise.own * random.standard_normal((draws, n_seeds, n_labels, n_sizes))
+    )
+    deviation = x - x.mean(axis=1, keepdims=True)
+    squares = np.sum(deviation**2, axis=1)
+    own_alpha = -np.sum(y * deviation, axis=-1) / squares
+    seed_alpha = -np.sum(y * deviation, axis=(-2, -1)) / squares.sum()
+    pooled_alpha = seed_alpha.mean(axis=1)
+
+    b = truth.labels.index(baseline)
+    covered: dict[tuple[str, str], Coverage] = {}
+    for v, label in enumerate(truth.labels):
+        if v == b:
+            continue
+        true_log = float((truth.log_a[b] - truth.log_a[v]) / truth.alpha)
+        compute = x[b] - x[v]
+        loss = y[:, :, b] - y[:, :, v]
+        shared = compute.mean() + loss.mean(axis=-1) / seed_alpha
+        pairs = compute + loss / pooled_alpha[:, None, None]
+        at = math.log(target_flops[label])
+        curves = [
+            y[:, :, k].mean(axis=-1) - own_alpha[:, :, k] * (at - x[k].mean()) for k in (b, v)
+        ]
+        free = (curves[0] - curves[1]) / own_alpha[:, :, b]
+        usable = {
+            SHARED: (shared, seed_alpha.min(axis=1) > 0),
+            PER_PAIR: (pairs.reshape(draws, -1), pooled_alpha > 0),
+            FREE: (free, own_alpha[:, :, [b, v]].min(axis=(1, 2)) > 0),
+        }
+        for model, (logs, positive) in usable.items():
+            covered[label, model] = _coverage(logs, true_log, positive)
+    return covered
+
+
+def _coverage(logs: Array, truth: float, positive: np.ndarray) -> Coverage:
+    """logs: (draws, n) estimates over which each interval is taken."""
+    draws, n = logs.shape
+    error = logs.std(axis=1, ddof=1) / math.sqrt(n)
+    inside = np.abs(logs.mean(axis=1) - truth) <= t_quantile(n - 1) * error
+    share = float(np.mean(inside & positive))
+    return Coverage(share, math.sqrt(share * (1 - share) / draws))

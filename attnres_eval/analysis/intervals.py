@@ -1,0 +1,52 @@
+"""Intervals for means of a few numbers."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+"""Of every interval of this package."""
+
+
+class Interval(NamedTuple):
+    """A two-sided interval; both ends are NaN where the data bear none."""
+
+    low: float
+    high: float
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an interval at all."""
+        return not math.isnan(self.low)
+
+    def contains(self, value: float) -> bool:
+        """Whether `value` lies inside; never where there is no interval."""
+        return self.low <= value <= self.high
+
+
+NO_INTERVAL = Interval(math.nan, math.nan)
+
+
+def t_quantile(degrees_of_freedom: float) -> float:
+    """How many standard errors a two-sided 95% interval reaches to each side."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom))
+
+
+def t_interval(values: ArrayLike) -> Interval:
+    """Student's 95% interval for the mean of independent values.
+
+    None for fewer than two values, and none where they are all equal: identical values say that
+    the spread was not seen, not that it is zero.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.size < 2 or np.all(numbers == numbers[0]):
+        return NO_INTERVAL
+    error = float(np.std(numbers, ddof=1)) / math.sqrt(numbers.size)
+    reach = t_quantile(numbers.size - 1) * error
+    mean = float(np.mean(numbers))
+    return Interval(mean - reach, mean + reach)

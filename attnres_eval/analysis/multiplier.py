@@ -1,0 +1,203 @@
+"""Compute multipliers: what the baseline would have to spend for a variant's loss.
+
+M(C) = C_b(L_v(C)) / C, where L_v is the variant's loss at compute C and C_b the compute at which
+the baseline's curve reaches it. M above 1 is a saving.
+
+For one pair of runs (same seed and size; the computes C_v and C_b differ by the residual's own
+FLOPs), moving along a curve of exponent alpha,
+
+    log M = log(C_b / C_v) + (log L_b - log L_v) / alpha.
+
+Models, each a row of the table:
+
+- shared exponent (the default): for each seed, one exponent is fitted to that seed's runs of all
+  variants and log M is the mean over its pairs, which is what the least-squares factors give.
+  The interval is Student's over the seeds' log M, so the exponent's own spread over seeds is in
+  it. It speaks for new seeds at these sizes, not for new sizes.
+- shared exponent, per pair: the exponent is fitted to all runs and held; the interval is over all
+  pairs, sizes included. It has more degrees of freedom and leaves the exponent's error out.
+- free exponents: for each seed each variant has its own exponent, M taken at the target compute.
+- shared exponent, irreducible loss: L = E + a C^-alpha with one E, only where the data bear it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from attnres_eval.analysis.fit import NoFitError, fit_power
+from attnres_eval.analysis.intervals import NO_INTERVAL, Array, Interval, t_interval
+from attnres_eval.analysis.irreducible import fit_irreducible
+
+SHARED = "shared exponent"
+PER_PAIR = "shared exponent, per pair"
+FREE = "free exponents"
+IRREDUCIBLE = "shared exponent, irreducible loss"
+
+MIN_SIZES = 3
+"""Fewer sizes bear no interval."""
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """One variant's compute multiplier under one model."""
+
+    label: str
+    model: str
+    target_flops: float
+    value: float
+    """NaN where the runs bear none."""
+    interval: Interval
+    n_seeds: int
+    n_sizes: int
+    extrapolated: bool
+    """Whether the target lies outside the compute that both curves were fitted to."""
+    note: str
+
+
+def pair_runs(runs: pd.DataFrame, baseline: str, label: str) -> pd.DataFrame:
+    """Joins each run of a label with the baseline's run of the same size and seed.
+
+    Args:
+        runs: finished runs with columns label, size, seed, flops, loss.
+        baseline: the label to compare with.
+        label: the label compared.
+
+    Returns:
+        Columns size, seed, flops_b, loss_b, flops_v, loss_v.
+    """
+    columns = ["size", "seed", "flops", "loss"]
+    left = runs.loc[runs["label"] == baseline, columns]
+    right = runs.loc[runs["label"] == label, columns]
+    return left.merge(right, on=["size", "seed"], suffixes=("_b", "_v"))
+
+
+def pair_log_multipliers(pairs: pd.DataFrame, alpha: float) -> Array:
+    """log M of each pair, moving along curves of exponent `alpha`."""
+    compute = np.log(pairs["flops_b"] / pairs["flops_v"])
+    loss = np.log(pairs["loss_b"] / pairs["loss_v"])
+    return np.asarray(compute + loss / alpha, dtype=np.float64)
+
+
+def shared_log_multiplier(runs: pd.DataFrame, baseline: str, label: str) -> float:
+    """log M under one exponent for all labels of `runs`. Raises NoFitError."""
+    pairs = pair_runs(runs, baseline, label)
+    return float(pair_log_multipliers(pairs, fit_power(runs).alpha).mean())
+
+
+def free_log_multiplier(runs: pd.DataFrame, baseline: str, label: str, target: float) -> float:
+    """log M at `target` FLOPs under an exponent for each label. Raises NoFitError."""
+    ours = fit_power(runs[runs["label"] == label])
+    theirs = fit_power(runs[runs["label"] == baseline])
+    difference = theirs.log_loss(baseline, target) - ours.log_loss(label, target)
+    return float(difference / theirs.alpha)
+
+
+def multipliers(
+    runs: pd.DataFrame, baseline: str, target_flops: float | None = None
+) -> list[Multiplier]:
+    """Every label's multiplier over the baseline under every model.
+
+    Args:
+        runs: finished runs with columns label, size, seed, flops, loss.
+        baseline: the label to compare with.
+        target_flops: compute at which to compare; by default the largest that both the
+            baseline's and the variant's runs reach.
+    """
+    labels = [label for label in dict.fromkeys(runs["label"]) if label != baseline]
+    return [m for label in labels for m in _of_label(runs, baseline, label, target_flops)]
+
+
+def _of_label(
+    runs: pd.DataFrame, baseline: str, label: str, target_flops: float | None
+) -> list[Multiplier]:
+    pairs = pair_runs(runs, baseline, label)
+    ranges = [
+        (float(runs.loc[runs["label"] == name, "flops"].min()),
+         float(runs.loc[runs["label"] == name, "flops"].max()))
+        for name in (baseline, label)
+        if (runs["label"] == name).any()
+    ]
+    lowest = max(low for low, _ in ranges)
+    highest = min(high for _, high in ranges)
+    target = highest if target_flops is None else target_flops
+    n_sizes = pairs["size"].nunique()
+    per_seed = pairs.groupby("seed")["size"].nunique()
+    # A seed counts where its own runs bear an interval's worth of sizes, or all that there are.
+    seeds = sorted(per_seed[per_seed >= min(MIN_SIZES, n_sizes)].index)
+
+    def row(model: str, estimate: Callable[[], tuple[float, Interval]]) -> Multiplier:
+        notes = []
+        value, interval = math.nan, NO_INTERVAL
+        if n_sizes < 2:
+            notes.append("one size: no exponent, so no multiplier" if n_sizes else "no pair of runs")
+        else:
+            try:
+                value, interval = estimate()
+            except NoFitError as error:
+                notes.append(str(error))
+        if n_sizes in range(2, MIN_SIZES):
+            notes.append(f"{n_sizes} sizes: no interval")
+            interval = NO_INTERVAL
+        elif len(seeds) == 1:
+            notes.append("one seed: no interval")
+            interval = NO_INTERVAL
+        elif not math.isnan(value) and not interval.exists:
+            notes.append("all estimates are equal: no interval")
+        extrapolated = not lowest * 0.999 <= target <= highest * 1.001
+        if extrapolated:
+            notes.append("target outside the fitted range")
+        elif value > 1 and target * value > highest * 1.001:
+            reach = target * value / highest
+            notes.append(f"reads the baseline's curve {reach:.2f}x beyond its largest run")
+        return Multiplier(
+            label=label,
+            model=model,
+            target_flops=target,
+            value=value,
+            interval=interval,
+            n_seeds=len(seeds),
+            n_sizes=n_sizes,
+            extrapolated=extrapolated,
+            note="; ".join(notes),
+        )
+
+    def over_seeds(log_multiplier: Callable[[pd.DataFrame], float]) -> tuple[float, Interval]:
+        logs = [log_multiplier(runs[runs["seed"] == seed]) for seed in seeds]
+        return math.exp(float(np.mean(logs))), _exp(t_interval(logs))
+
+    def over_pairs() -> tuple[float, Interval]:
+        logs = pair_log_multipliers(pairs, fit_power(runs).alpha)
+        return math.exp(float(logs.mean())), _exp(t_interval(logs))
+
+    rows = [
+        row(SHARED, lambda: over_seeds(lambda part: shared_log_multiplier(part, baseline, label))),
+        row(PER_PAIR, over_pairs),
+        row(
+            FREE,
+            lambda: over_seeds(lambda part: free_log_multiplier(part, baseline, label, target)),
+        ),
+    ]
+    if n_sizes >= MIN_SIZES and _irreducible_borne(runs):
+        rows.append(
+            row(
+                IRREDUCIBLE,
+                lambda: over_seeds(
+                    lambda part: fit_irreducible(part).log_multiplier(label, baseline)
+                ),
+            )
+        )
+    return rows
+
+
+def _irreducible_borne(runs: pd.DataFrame) -> bool:
+    try:
+        return fit_irreducible(runs).borne
+    except NoFitError:
+        return False
+
+
+def _exp(interval: Interval) -> Interval:
+    return Interval(math.exp(interval.low), math.exp(interval.high))

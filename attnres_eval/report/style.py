@@ -1,0 +1,118 @@
+"""How figures look: one colour, marker and line per variant, in a light and a dark theme."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+
+from attnres_eval.variants import VARIANTS
+
+# The Okabe-Ito hues, made darker on white and lighter on black until each has a contrast of 3:1
+# or more with the page; the first is neutral and belongs to the first variant, PreNorm.
+LIGHT_COLOURS = ("#262626", "#0072B2", "#D55E00", "#00815F", "#B5508C", "#8A6D00", "#4B3FA7")
+DARK_COLOURS = ("#EDEDED", "#56B4E9", "#FF8A3D", "#2CC295", "#E59CC4", "#F0E442", "#AFA4FF")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
+LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.4)),
+    (0, (6, 2, 1, 2)),
+)
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a page and of what is drawn on it."""
+
+    name: str
+    page: str
+    text: str
+    quiet: str
+    """Axes, ticks and reference lines."""
+    grid: str
+    colours: tuple[str, ...]
+
+
+LIGHT = Theme("light", "#ffffff", "#1b1f23", "#5b636b", "#e3e6e9", LIGHT_COLOURS)
+DARK = Theme("dark", "#14171a", "#e8eaed", "#a3abb3", "#2c3238", DARK_COLOURS)
+THEMES = (LIGHT, DARK)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one variant is drawn."""
+
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[float, ...]]
+
+
+def style_at(index: int, theme: Theme) -> Style:
+    """The style at a place of the list; 28 places differ in colour or line, then they repeat."""
+    return Style(
+        colour=theme.colours[index % len(theme.colours)],
+        marker=MARKERS[index % len(MARKERS)],
+        line=LINES[index // len(theme.colours) % len(LINES)],
+    )
+
+
+def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
+    """One style a label.
+
+    A label that is a variant's name has the variant's place in the registry, whatever else is
+    drawn; other labels, such as a second set of options, take the places after it in their order.
+    """
+    places = {name: place for place, name in enumerate(VARIANTS)}
+    others = [label for label in dict.fromkeys(labels) if label not in places]
+    places.update({label: len(VARIANTS) + place for place, label in enumerate(others)})
+    return {label: style_at(places[label], theme) for label in labels}
+
+
+def label_title(label: str) -> str:
+    """What a reader calls a label: the variant's title, or the label itself."""
+    return VARIANTS[label].title if label in VARIANTS else label
+
+
+@contextlib.contextmanager
+def themed(theme: Theme) -> Iterator[None]:
+    """Draws in a theme, whatever the user's own matplotlib settings; bytes of SVG are fixed."""
+    settings = {
+        "axes.axisbelow": True,
+        "axes.edgecolor": theme.quiet,
+        "axes.facecolor": theme.page,
+        "axes.grid": True,
+        "axes.labelcolor": theme.text,
+        "axes.labelsize": 11,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlecolor": theme.text,
+        "axes.titlesize": 11,
+        "figure.dpi": 100,
+        "figure.facecolor": theme.page,
+        "figure.constrained_layout.use": True,
+        "font.family": "DejaVu Sans",
+        "font.size": 11,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.8,
+        "legend.fontsize": 10.5,
+        "legend.frameon": False,
+        "legend.labelcolor": theme.text,
+        "lines.linewidth": 1.8,
+        "lines.markersize": 6.5,
+        "savefig.dpi": 160,
+        "savefig.facecolor": theme.page,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "attnres-eval",
+        "text.color": theme.text,
+        "xtick.color": theme.quiet,
+        "xtick.labelcolor": theme.text,
+        "xtick.labelsize": 10,
+        "ytick.color": theme.quiet,
+        "ytick.labelcolor": theme.text,
+        "ytick.labelsize": 10,
+    }
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(settings)
+        yield
