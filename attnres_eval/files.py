@@ -69,16 +69,16 @@ def read_jsonl(path: Path) -> list[Any]:
     Raises:
         UserError: the file is missing or a line is not JSON.
     """
-    values = []
+    values: list[Any] = []
     try:
         with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+            for line in lines:
                 values.append(json.loads(line))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} line {number} is not valid JSON ({error}); delete the file and run again"
+            f"{path} line {len(values) + 1} is not valid JSON ({error}); delete the file and run again"
         ) from None
     return values
 

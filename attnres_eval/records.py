@@ -1,15 +1,15 @@
 """The files of a results folder: their places and their schemas. Torch-free.
 
-    results/<study>/
-      study.json                    the study, every default filled in
-      runs/<run>/config.json        RunConfig
-      runs/<run>/cost.json          attnres_eval.cost.Cost
-      runs/<run>/metrics.jsonl      Metrics, a line per logging step
-      runs/<run>/summary.json       Summary; present when the run has finished
-      runs/<run>/checkpoint/        transformers folder: config.json, model.safetensors, tokenizer
-      runs/<run>/resume/            what a killed run continues from; gone when it has finished
-      runs/<run>/evaluation/<task>.json   TaskRecord, no benchmark text
-      tables/ figures/ report.html report.md
+results/<study>/
+  study.json                    the study, every default filled in
+  runs/<run>/config.json        RunConfig
+  runs/<run>/cost.json          attnres_eval.cost.Cost
+  runs/<run>/metrics.jsonl      Metrics, a line per logging step
+  runs/<run>/summary.json       Summary; present when the run has finished
+  runs/<run>/checkpoint/        transformers folder: config.json, model.safetensors, tokenizer
+  runs/<run>/resume/            what a killed run continues from; gone when it has finished
+  runs/<run>/evaluation/<task>.json   TaskRecord, no benchmark text
+  tables/ figures/ report.html report.md
 """
 
 from pathlib import Path

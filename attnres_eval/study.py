@@ -46,9 +46,14 @@ class Size(Strict):
     @model_validator(mode="after")
     def _heads_divide(self) -> "Size":
         if self.d_model % self.n_heads:
+            raise ValueError(f"n_heads {self.n_heads} does not divide d_model {self.d_model}")
+        if self.d_model // self.n_heads % 2:
             raise ValueError(
-                f"n_heads {self.n_heads} does not divide d_model {self.d_model}"
+                f"d_model {self.d_model} over n_heads {self.n_heads} is odd;"
+                " rotary embeddings need an even width of a head"
             )
+        if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}")
         return self
 
 
@@ -197,7 +202,9 @@ class Study(Strict):
                 try:
                     options.check(self.shape(name))
                 except ValueError as error:
-                    raise ValueError(f"variants.{label} ({variant}) at size {name}: {error}") from None
+                    raise ValueError(
+                        f"variants.{label} ({variant}) at size {name}: {error}"
+                    ) from None
         return self
 
     def variant_of(self, label: str) -> tuple[str, Options]:

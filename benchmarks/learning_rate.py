@@ -36,10 +36,10 @@ def main(
             for seed in loaded.seeds
         ]
         for outcome in LocalExecutor(workers).execute(jobs, lambda: None):
-            rate, seed = outcome.name.split()
+            named_rate, seed = outcome.name.split()
             if outcome.failure is None:
                 summary = read_record(RunFolder(Path(scratch) / outcome.name).summary, Summary)
-                losses[float(rate), int(seed)] = summary.validation_nats_per_token
+                losses[float(named_rate), int(seed)] = summary.validation_nats_per_token
     rows = []
     for rate in grid:
         found = [losses[rate, seed] for seed in loaded.seeds if (rate, seed) in losses]

@@ -1,6 +1,9 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fabricate import fabricate
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -11,3 +14,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the shared data folder, which is not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture
+def fabricated(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a results folder with a known truth: `fabricated(**keywords of fabricate)`."""
+
+    def make(**keywords: Any) -> Path:
+        return fabricate(tmp_path / "fabricated", **keywords)
+
+    return make

@@ -50,10 +50,7 @@ def benchmarks_table(results: Results) -> pd.DataFrame:
     rows = []
     for task in tasks:
         for size in study.sizes:
-            by_label = {
-                label: _records(results, task, size, label)
-                for label in study.variants
-            }
+            by_label = {label: _records(results, task, size, label) for label in study.variants}
             base = by_label[study.baseline]
             for label, records in by_label.items():
                 if records:

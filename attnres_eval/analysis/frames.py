@@ -49,13 +49,12 @@ def cells_table(results: Results) -> pd.DataFrame:
     the two runs' tokens per second.
     """
     runs = results.finished
-    base = runs[runs["label"] == results.study.baseline].set_index(["size", "seed"])
+    base = runs[runs["label"] == results.study.baseline]
     rows = []
     for label in results.study.variants:
         for size in results.study.sizes:
             part = runs[(runs["label"] == label) & (runs["size"] == size)]
-            keys = pd.MultiIndex.from_frame(part[["size", "seed"]])
-            paired = part.set_index(keys).join(base, rsuffix="_base", how="inner")
+            paired = part.merge(base, on=["size", "seed"], suffixes=("", "_base"))
             own = label == results.study.baseline
             differences = (paired["loss"] - paired["loss_base"]).to_numpy(np.float64)
             speeds = (paired["tokens_per_second"] / paired["tokens_per_second_base"]).to_numpy()

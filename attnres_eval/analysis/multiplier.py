@@ -115,8 +115,10 @@ def _of_label(
 ) -> list[Multiplier]:
     pairs = pair_runs(runs, baseline, label)
     ranges = [
-        (float(runs.loc[runs["label"] == name, "flops"].min()),
-         float(runs.loc[runs["label"] == name, "flops"].max()))
+        (
+            float(runs.loc[runs["label"] == name, "flops"].min()),
+            float(runs.loc[runs["label"] == name, "flops"].max()),
+        )
         for name in (baseline, label)
         if (runs["label"] == name).any()
     ]
@@ -132,7 +134,9 @@ def _of_label(
         notes = []
         value, interval = math.nan, NO_INTERVAL
         if n_sizes < 2:
-            notes.append("one size: no exponent, so no multiplier" if n_sizes else "no pair of runs")
+            notes.append(
+                "one size: no exponent, so no multiplier" if n_sizes else "no pair of runs"
+            )
         else:
             try:
                 value, interval = estimate()

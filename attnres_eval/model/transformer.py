@@ -4,7 +4,7 @@ Legend of shape suffixes: B batch, T tokens, D d_model, H query heads, G key and
 K head_dim, F d_ff, V vocabulary.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -180,7 +180,7 @@ class Transformer(nn.Module):
         mask: Tensor | None,
         cache: KeyValueCache | None,
     ) -> Any:
-        residual, layer = self.residual, self.layers[index]
+        residual, layer = self.residual, cast(Layer, self.layers[index])
         q, k, v = layer.attention.project(residual.read(state, 2 * index))
         state, q, k, v = residual.attend(state, index, q, k, v)
         output = layer.attention.attend(q, k, v, rotary, mask, index, cache)

@@ -49,11 +49,14 @@ class Style:
 
 
 def style_at(index: int, theme: Theme) -> Style:
-    """The style at a place of the list; 28 places differ in colour or line, then they repeat."""
+    """The style at a place of the list.
+
+    7 colours and 4 lines have no common divisor, so 28 places in a row differ in the pair.
+    """
     return Style(
         colour=theme.colours[index % len(theme.colours)],
         marker=MARKERS[index % len(MARKERS)],
-        line=LINES[index // len(theme.colours) % len(LINES)],
+        line=LINES[index % len(LINES)],
     )
 
 

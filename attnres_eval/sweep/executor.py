@@ -45,7 +45,7 @@ TICK_SECONDS = 0.5
 
 
 class LocalExecutor:
-    """This machine's cores."""
+    """Workers on the cores of this machine."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers

@@ -41,9 +41,7 @@ def claim(results: Path, study: Study, force: bool) -> None:
             )
         _drop_changed_runs(results, study)
     elif results.is_dir() and any(results.iterdir()) and not force:
-        raise UserError(
-            f"{results} is not empty and holds no study; give another --out or --force"
-        )
+        raise UserError(f"{results} is not empty and holds no study; give another --out or --force")
     write_json(record, wanted)
 
 

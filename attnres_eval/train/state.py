@@ -35,9 +35,7 @@ class ResumeState(Record):
     checksums: dict[str, str]
 
 
-def save_state(
-    folder: Path, state: ResumeState, model: Tensors, optimiser: Tensors
-) -> None:
+def save_state(folder: Path, state: ResumeState, model: Tensors, optimiser: Tensors) -> None:
     """Writes a checkpoint, then removes older ones. `state.checksums` is filled in here."""
     final = folder / f"{state.step:08d}"
     temporary = folder / f".{final.name}.tmp"

@@ -60,9 +60,9 @@ def embeddings(batch: int = 2, tokens: int = 3) -> Tensor:
 def reference(
     residual: AttnRes, embedding_BTD: Tensor, sizes: list[int] | None
 ) -> tuple[list[Tensor], Tensor]:
-    sublayers = [lambda h, m=matrix: torch.tanh(h @ m) for matrix in matrices(
-        residual.shape.n_sublayers
-    )]
+    sublayers = [
+        lambda h, m=matrix: torch.tanh(h @ m) for matrix in matrices(residual.shape.n_sublayers)
+    ]
     queries = {}
     for name, reader in residual.readers.items():
         assert isinstance(reader, DepthAttention)

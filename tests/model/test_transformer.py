@@ -114,7 +114,10 @@ def test_every_parameter_has_a_gradient_after_one_step(name: str, options: dict[
 def test_cached_generation_equals_recomputation(name: str, options: dict[str, Any]) -> None:
     model, prompt = wrapped(name, options), tokens()
     generated = model.generate(
-        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=6, do_sample=False,
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=6,
+        do_sample=False,
         eos_token_id=None,
     )
     text = prompt
@@ -134,9 +137,7 @@ def test_padding_on_the_left_changes_nothing(name: str, options: dict[str, Any])
 
 
 @every_variant
-def test_checkpoint_folder_round_trip(
-    name: str, options: dict[str, Any], tmp_path: Path
-) -> None:
+def test_checkpoint_folder_round_trip(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     model = wrapped(name, options)
     model.save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path).eval()

@@ -46,7 +46,9 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
-def train_with_deaths(config: RunConfig, folder: RunFolder, data: PreparedData, at: set[int]) -> None:
+def train_with_deaths(
+    config: RunConfig, folder: RunFolder, data: PreparedData, at: set[int]
+) -> None:
     left = set(at)
 
     def die(done: int) -> None:

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from attnres_eval.study import Recipe
@@ -11,7 +13,7 @@ def test_warms_up_to_the_peak_and_ends_at_the_floor(schedule: str) -> None:
     assert factors[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert factors[10] == pytest.approx(1.0)
     assert factors[-1] == pytest.approx(0.1)
-    assert all(late <= early for early, late in zip(factors[10:], factors[11:], strict=False))
+    assert all(late <= early for early, late in itertools.pairwise(factors[10:]))
 
 
 def test_cosine_is_halfway_in_the_middle() -> None:

@@ -28,8 +28,10 @@ class Residual(nn.Module):
         self.options = options
 
     def initialise(self) -> None:
-        """Sets every parameter of this residual to its starting value, without random numbers
-        from the global generator: the weights that variants share must not depend on it."""
+        """Sets every parameter of this residual to its starting value.
+
+        Draws nothing from the global generator: weights that variants share do not depend on it.
+        """
 
     def start(self, embedding_BTD: Tensor) -> Any:
         """The history before the first sublayer."""

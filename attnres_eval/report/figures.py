@@ -1,0 +1,189 @@
+"""The figures of a study: each as PNG and SVG, in a light and a dark theme."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+
+from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.files import write_bytes
+from attnres_eval.reference.paper import PRINTED_MULTIPLIER
+from attnres_eval.report import words
+from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
+from attnres_eval.report.plot_scaling import Scaling, draw_scaling
+from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
+from attnres_eval.report.select import (
+    curves,
+    has_interval,
+    headline_variant,
+    of_model,
+    primary_scores,
+)
+from attnres_eval.report.style import THEMES, Theme, label_title, themed
+
+Tables = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure on disk: `<name>.svg` and `.png`, and the same ending in `-dark`."""
+
+    name: str
+    title: str
+    caption: str
+    """How to read it."""
+    alt: str
+    """What it shows, for those who cannot see it."""
+
+    def file(self, theme: Theme, suffix: str) -> str:
+        """The name of one of its files."""
+        return f"{self.name}{'' if theme.name == 'light' else '-' + theme.name}.{suffix}"
+
+
+def save_figure(figure: Figure, draw: Callable[[Theme], Drawing], folder: Path) -> Figure:
+    """Draws a figure in every theme and writes it; the bytes depend on the numbers alone."""
+    for theme in THEMES:
+        drawing = draw(theme)
+        with themed(theme):
+            for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+                content = io.BytesIO()
+                drawing.savefig(content, format=suffix, metadata=metadata)
+                write_bytes(folder / figure.file(theme, suffix), content.getvalue())
+    return figure
+
+
+def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]:
+    """Draws every figure that the results bear, in the report's order."""
+    drawn = [
+        _scaling(results, tables, folder),
+        _multipliers(results, tables, folder),
+        _scores(results, tables, folder),
+        _training(results, folder),
+        _speed(results, tables, folder),
+    ]
+    return [figure for figure in drawn if figure is not None]
+
+
+def _labels(results: Results) -> list[str]:
+    return list(results.study.variants)
+
+
+def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
+    multipliers = of_model(tables["multipliers"])
+    scaling = Scaling(
+        labels=_labels(results),
+        baseline=results.study.baseline,
+        points=results.finished[["label", "flops", "loss"]],
+        curves=curves(tables["fits"]),
+        multipliers=multipliers,
+        arrow=headline_variant(tables["multipliers"], results.study.variants),
+    )
+    base = label_title(results.study.baseline)
+    caption = (
+        "Each point is one run; lines are power laws that share one exponent. The arrow leads from"
+        f" a variant's curve to {base}'s at the same loss: its length is the compute multiplier."
+        f" Below, each run's loss read on {base}'s curve: the compute that {base} would need, over"
+        " the run's own. Shaded: the 95% interval of the multiplier, where there is one; it may"
+        " reach beyond the panel."
+        if scaling.curves
+        else "Each point is one run. The runs bear no fitted curve."
+    )
+    alt = "Validation loss over training compute. " + words.headline(
+        results, tables["multipliers"], scaling.arrow
+    )
+    figure = Figure("scaling", "Loss over compute", caption, alt)
+    return save_figure(figure, lambda theme: draw_scaling(scaling, theme), folder)
+
+
+def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    rows = tables["multipliers"].dropna(subset=["multiplier"]).copy()
+    if rows.empty:
+        return None
+    rows["row"] = [
+        label_title(variant) if model == SHARED else model
+        for variant, model in zip(rows["variant"], rows["model"], strict=True)
+    ]
+    rows["main"] = rows["model"] == SHARED
+    published = PRINTED_MULTIPLIER if words.PUBLISHED_VARIANT in set(rows["variant"]) else None
+    findings = [
+        f"{label_title(row['variant'])} {row['multiplier']:.2f}"
+        + (f" ({words.interval(row)})" if has_interval(row) else " (no interval)")
+        for _, row in of_model(rows).iterrows()
+    ]
+    caption = (
+        "Dots are estimates, bars 95% intervals; an open dot has no interval, and a bar that ends"
+        " in a triangle goes on. The row with a variant's name is the result (one exponent for"
+        " all variants); the rows under it are the same runs under other models."
+    )
+    alt = f"Compute multipliers over {label_title(results.study.baseline)}: "
+    figure = Figure(
+        "multipliers", "Compute multipliers", caption, alt + words.listed(findings) + "."
+    )
+    return save_figure(
+        figure, lambda theme: draw_multipliers(rows, published, theme, _labels(results)), folder
+    )
+
+
+def _scores(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    scores = primary_scores(tables["benchmarks"])
+    if scores.empty:
+        return None
+    # One size a figure: the largest that was scored.
+    size = [name for name in results.study.sizes if name in set(scores["size"])][-1]
+    scores = scores[scores["size"] == size]
+    judged = scores["differs_from_chance"].dropna()
+    alt = (
+        f"Scores of {words.counted(scores['task'].nunique(), 'benchmark')} at size {size}:"
+        f" {int(judged.astype(bool).sum())} of {len(judged)} intervals exclude chance."
+    )
+    caption = (
+        f"Size {size}, mean over seeds. Bars are 95% intervals over questions, the dashed line is"
+        " what guessing scores; an open dot has no interval. The interval of a difference between"
+        " two variants is in the table: it is paired, so narrower than these bars suggest."
+    )
+    figure = Figure("benchmarks", "Benchmark scores", caption, alt)
+    return save_figure(
+        figure, lambda theme: draw_scores(scores, _labels(results), theme), folder
+    )
+
+
+def _training(results: Results, folder: Path) -> Figure | None:
+    if results.curves.empty:
+        return None
+    largest = results.finished.sort_values("flops")["size"].iloc[-1]
+    metrics = results.curves[results.curves["size"] == largest]
+    smooth = smoothed_curves(metrics, _labels(results))
+    if smooth.empty:
+        return None
+    baseline = results.study.baseline
+    window = smoothing_window(metrics.groupby("run").size().max())
+    caption = (
+        f"Size {largest}, mean over finished seeds and over {window} neighbouring logged steps."
+        f" Below, the loss minus {label_title(baseline)}'s on the same batches: negative is"
+        " better."
+    )
+    alt = words.training_finding(smooth.iloc[-1], baseline, largest)
+    figure = Figure("training", "Training loss", caption, alt)
+    return save_figure(
+        figure, lambda theme: draw_training(metrics, _labels(results), baseline, theme), folder
+    )
+
+
+def _speed(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    parameters = results.runs.groupby(["label", "size"])["parameters"].first()
+    cells = tables["cells"].dropna(subset=["relative_speed"]).copy()
+    if cells.empty:
+        return None
+    keys = pd.MultiIndex.from_frame(cells[["variant", "size"]])
+    cells["parameters"] = parameters.reindex(keys).to_numpy()
+    caption = (
+        "Training tokens per second over the baseline's at the same size and seed, mean over"
+        " seeds. Clock readings of this implementation on this processor."
+    )
+    alt = " ".join(words.speed_sentences(results, tables["cells"])[1:]) or "Baseline only."
+    figure = Figure("speed", "Training speed", caption, alt)
+    return save_figure(figure, lambda theme: draw_speed(cells, _labels(results), theme), folder)

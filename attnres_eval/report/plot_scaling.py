@@ -1,0 +1,247 @@
+"""The scaling figure: loss over compute, and what each variant's compute is worth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogFormatterSciNotation,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
+
+from attnres_eval.cost import PFLOPS_DAY
+from attnres_eval.report.select import Curve, has_interval
+from attnres_eval.report.style import Style, Theme, label_title, styles, themed
+
+WIDTH = 7.0
+"""Inches, of every figure."""
+WIDEST_MULTIPLIER = 4.0
+"""The lower panel shows at most this factor on either side of 1; an interval may go on."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What the scaling figure shows."""
+
+    labels: list[str]
+    """In the order of the legend; the baseline among them."""
+    baseline: str
+    points: pd.DataFrame
+    """label, flops, loss (nats per token); one row a run."""
+    curves: dict[str, Curve]
+    multipliers: pd.DataFrame
+    """variant, target_compute_flops, multiplier, ci_low, ci_high; one row a variant."""
+    arrow: str | None
+    """The label whose multiplier is drawn as an arrow."""
+    open_points: bool = False
+    """Whether the points count compute in another convention than the curves."""
+
+
+def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
+    """Loss over compute on log axes; below it each run's compute multiplier.
+
+    The band of a variant is its multiplier's interval: under one exponent for all variants, a
+    variant's curve is the baseline's at `multiplier` times the compute.
+    """
+    with themed(theme):
+        looks = styles(scaling.labels, theme)
+        below = not scaling.open_points and _has_multipliers(scaling)
+        figure = Figure(figsize=(WIDTH, 6.6 if below else 4.9))
+        if below:
+            upper, lower = figure.subplots(
+                2, 1, sharex=True, gridspec_kw={"height_ratios": [2.1, 1]}
+            )
+        else:
+            upper, lower = figure.subplots(), None
+        compute = _compute_range(scaling)
+        for label in scaling.labels:
+            _curve(upper, scaling, label, looks[label], compute, theme)
+        _arrow(upper, scaling, looks, theme)
+        _compute_axis(upper, compute)
+        _plain_log_ticks(upper)
+        upper.set_ylabel("Validation loss (nats per token)")
+        bottom = upper
+        if lower is not None:
+            _multiplier_panel(lower, scaling, looks, compute, theme)
+            bottom = lower
+        bottom.set_xlabel("Training compute (FLOPs)")
+        handles, names = upper.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=min(3, len(names)))
+        return figure
+
+
+def _has_multipliers(scaling: Scaling) -> bool:
+    return scaling.baseline in scaling.curves and not scaling.points.empty
+
+
+def _compute_range(scaling: Scaling) -> np.ndarray:
+    ends = [*scaling.points["flops"]]
+    targets = scaling.multipliers.dropna(subset=["multiplier"])
+    ends += [*targets["target_compute_flops"]]
+    ends += [*(targets["target_compute_flops"] * targets["multiplier"])]
+    low, high = min(ends), max(ends)
+    margin = max((high / low) ** 0.06, 1.05)
+    return np.geomspace(low / margin, high * margin, 100)
+
+
+def _name(scaling: Scaling, label: str) -> str:
+    rows = scaling.multipliers[scaling.multipliers["variant"] == label]
+    known = rows["multiplier"].dropna()
+    return label_title(label) + (f" ({known.iloc[0]:.2f}×)" if len(known) else "")
+
+
+def _curve(
+    axes: Axes, scaling: Scaling, label: str, look: Style, compute: np.ndarray, theme: Theme
+) -> None:
+    own = scaling.points[scaling.points["label"] == label]
+    axes.plot(
+        own["flops"],
+        own["loss"],
+        linestyle="none",
+        marker=look.marker,
+        color=look.colour,
+        markerfacecolor="none" if scaling.open_points else look.colour,
+        markeredgecolor=look.colour if scaling.open_points else theme.page,
+        markeredgewidth=1.2 if scaling.open_points else 0.6,
+        label=None if label in scaling.curves else _name(scaling, label),
+        gid=f"points-{label}",
+        zorder=3,
+    )
+    if label not in scaling.curves:
+        return
+    axes.plot(
+        compute,
+        scaling.curves[label].loss(compute),
+        color=look.colour,
+        linestyle=look.line,
+        marker=look.marker,
+        markevery=[],
+        label=_name(scaling, label),
+        gid=f"curve-{label}",
+    )
+    base = scaling.curves.get(scaling.baseline)
+    for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
+        if base is not None and has_interval(row):
+            axes.fill_between(
+                compute,
+                base.loss(compute * row["ci_low"]),
+                base.loss(compute * row["ci_high"]),
+                color=look.colour,
+                alpha=0.15,
+                linewidth=0,
+                gid=f"band-{label}",
+            )
+
+
+def _arrow(axes: Axes, scaling: Scaling, looks: dict[str, Style], theme: Theme) -> None:
+    rows = scaling.multipliers[scaling.multipliers["variant"] == scaling.arrow]
+    rows = rows.dropna(subset=["multiplier"])
+    if rows.empty or scaling.arrow not in scaling.curves:
+        return
+    row = rows.iloc[0]
+    start = float(row["target_compute_flops"])
+    end = start * float(row["multiplier"])
+    loss = float(scaling.curves[scaling.arrow].loss(np.array(start)))
+    colour = looks[scaling.arrow].colour
+    axes.annotate(
+        "",
+        xy=(end, loss),
+        xytext=(start, loss),
+        arrowprops={
+            "arrowstyle": "-|>,head_width=0.28,head_length=0.5",
+            "color": colour,
+            "linewidth": 2.2,
+            "shrinkA": 0,
+            "shrinkB": 0,
+        },
+        zorder=5,
+    )
+    axes.annotate(
+        f"{label_title(scaling.arrow)}: {row['multiplier']:.2f}×\nat {_pflops_days(start)}",
+        xy=((start * end) ** 0.5, loss),
+        xytext=(12, 84),
+        textcoords="offset points",
+        ha="right",
+        color=theme.text,
+        arrowprops={"arrowstyle": "-", "color": theme.quiet, "linewidth": 0.9, "shrinkB": 5},
+        gid="arrow-text",
+        zorder=5,
+    )
+
+
+def _pflops_days(flops: float) -> str:
+    value = flops / PFLOPS_DAY
+    if value >= 0.01:
+        return f"{value:.3g} PFLOP/s-days"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return rf"${mantissa}\times10^{{{int(exponent)}}}$ PFLOP/s-days"
+
+
+def _compute_axis(axes: Axes, compute: np.ndarray) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(compute[0], compute[-1])
+    top = axes.secondary_xaxis(
+        "top", functions=(lambda flops: flops / PFLOPS_DAY, lambda days: days * PFLOPS_DAY)
+    )
+    top.set_xlabel("PFLOP/s-days")
+    decades = np.log10(compute[-1] / compute[0])
+    for axis in (axes.xaxis, top.xaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
+        axis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False))
+        axis.set_minor_locator(NullLocator())
+
+
+def _plain_log_ticks(axes: Axes) -> None:
+    """Ticks at round numbers, written out: a loss spans far less than a decade."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    ticks = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _multiplier_panel(
+    axes: Axes, scaling: Scaling, looks: dict[str, Style], compute: np.ndarray, theme: Theme
+) -> None:
+    base = scaling.curves[scaling.baseline]
+    shown = [1.0]
+    for label in scaling.labels:
+        look = looks[label]
+        own = scaling.points[scaling.points["label"] == label]
+        implied = base.flops(own["loss"].to_numpy()) / own["flops"].to_numpy()
+        shown += [value for value in implied if np.isfinite(value)]
+        axes.plot(
+            own["flops"],
+            implied,
+            linestyle="none",
+            marker=look.marker,
+            color=look.colour,
+            markeredgecolor=theme.page,
+            markeredgewidth=0.6,
+            gid=f"implied-{label}",
+            zorder=3,
+        )
+        for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
+            if np.isnan(row["multiplier"]):
+                continue
+            shown.append(row["multiplier"])
+            axes.axhline(row["multiplier"], color=look.colour, linestyle=look.line)
+            if has_interval(row):
+                shown += [row["ci_low"], row["ci_high"]]
+                axes.axhspan(
+                    row["ci_low"], row["ci_high"], color=look.colour, alpha=0.12, linewidth=0
+                )
+    axes.axhline(1.0, color=looks[scaling.baseline].colour, linestyle="-", linewidth=1.2)
+    low = max(min(shown) / 1.03, 1 / WIDEST_MULTIPLIER)
+    high = min(max(shown) * 1.03, WIDEST_MULTIPLIER)
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    _plain_log_ticks(axes)
+    axes.set_ylabel("Compute multiplier")

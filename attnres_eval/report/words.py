@@ -1,0 +1,228 @@
+"""The results in sentences, each made from the numbers that bear it."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.cost import PFLOPS_DAY
+from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
+from attnres_eval.report.plot_compare import short_count
+from attnres_eval.report.select import has_interval, of_model
+from attnres_eval.report.style import label_title
+
+PUBLISHED_VARIANT = "block_attnres"
+"""The variant whose multiplier is published."""
+
+
+def listed(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def counted(number: int, thing: str) -> str:
+    """`one seed`, `3 seeds`."""
+    return f"one {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def compute(flops: float) -> str:
+    """A compute in FLOPs and in PFLOP/s-days."""
+    return f"{flops:.3g} FLOPs ({flops / PFLOPS_DAY:.3g} PFLOP/s-days)"
+
+
+def interval(row: pd.Series, digits: int = 2, low: str = "ci_low", high: str = "ci_high") -> str:
+    """The ends of an interval that exists."""
+    return f"{row[low]:.{digits}f} to {row[high]:.{digits}f}"
+
+
+def verdict(row: pd.Series) -> str:
+    """What an interval for a multiplier says about 1, as a verb phrase."""
+    if not has_interval(row):
+        return "has no interval"
+    if row["ci_low"] > 1:
+        return "saves compute"
+    if row["ci_high"] < 1:
+        return "costs compute"
+    return "cannot be told from the baseline"
+
+
+def headline(results: Results, multipliers: pd.DataFrame, variant: str | None) -> str:
+    """The report's first sentence."""
+    base = label_title(results.study.baseline)
+    if variant is None:
+        return f"No compute multiplier over {base} can be stated from these runs."
+    row = of_model(multipliers).set_index("variant").loc[variant]
+    name = label_title(variant)
+    at = f"at {compute(row['target_compute_flops'])}"
+    needs = f"{base} needs {row['multiplier']:.2f} times the compute of {name} for the same loss"
+    if not has_interval(row):
+        return f"{needs} {at}; the runs bear no interval ({row['note']}), so this is no finding."
+    sure = f"95% interval {interval(row)}"
+    if row["ci_low"] > 1:
+        return f"{name} saves compute here: {needs} {at} ({sure})."
+    if row["ci_high"] < 1:
+        return f"{name} costs compute here: {needs} {at} ({sure})."
+    return f"{name} cannot be told from {base} here: {needs} {at}, but the {sure} contains 1."
+
+
+def multiplier_sentences(results: Results, multipliers: pd.DataFrame) -> list[str]:
+    """One sentence a variant, with interval, verdict and simulated coverage."""
+    base = label_title(results.study.baseline)
+    sentences = []
+    for _, row in of_model(multipliers).iterrows():
+        name = label_title(row["variant"])
+        if pd.isna(row["multiplier"]):
+            sentences.append(f"{name}: no multiplier ({row['note']}).")
+            continue
+        text = f"{name} against {base}: {row['multiplier']:.3f}"
+        if not has_interval(row):
+            sentences.append(f"{text}, without an interval ({row['note']}).")
+            continue
+        side = "contains" if row["ci_low"] <= 1 <= row["ci_high"] else "excludes"
+        text += (
+            f", 95% interval {interval(row, 3)} (Student's t over the per-seed log multipliers of"
+            f" {counted(int(row['n_seeds']), 'seed')} at {counted(int(row['n_sizes']), 'size')});"
+            f" it {side} 1, so {name} {verdict(row)} here."
+        )
+        if pd.notna(row["coverage"]):
+            text += (
+                f" Simulated for this design, such an interval holds the true value in"
+                f" {row['coverage']:.1%} of cases."
+            )
+        if row["extrapolated"]:
+            text += " The target lies outside the fitted range: an extrapolation."
+        sentences.append(text)
+    return sentences
+
+
+def published_comparison(multipliers: pd.DataFrame) -> str:
+    """Block AttnRes beside its published multiplier; empty where it was not run."""
+    rows = of_model(multipliers).dropna(subset=["multiplier"])
+    rows = rows[rows["variant"] == PUBLISHED_VARIANT]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    ratio = TARGET_PFLOPS_DAYS / row["target_compute_pflops_days"]
+    text = (
+        f"Published ({SOURCE}): {PRINTED_MULTIPLIER:g} for Block AttnRes at"
+        f" {TARGET_PFLOPS_DAYS:g} PFLOP/s-days, about {float(f'{ratio:.2g}'):,.0f} times the compute compared"
+        " here."
+    )
+    if has_interval(row):
+        if row["ci_low"] > PRINTED_MULTIPLIER:
+            place = "lies above"
+        elif row["ci_high"] < PRINTED_MULTIPLIER:
+            place = "lies below"
+        else:
+            place = "contains"
+        text += f" The interval found here {place} it."
+    return text + " Neither number speaks for the other's scale."
+
+
+def run_sentences(results: Results) -> list[str]:
+    """What was run, on what, how."""
+    study, runs = results.study, results.finished
+    recipe, data = study.recipe, study.data
+    names = [label_title(label) for label in study.variants]
+    sizes = []
+    for size in study.sizes:
+        own = results.runs[results.runs["size"] == size]
+        base = own[own["label"] == study.baseline].iloc[0]
+        sizes.append(
+            f"{size} ({short_count(base['parameters'])} parameters, {base['n_layers']} blocks,"
+            f" d_model {base['d_model']}, {short_count(base['tokens'])} tokens)"
+        )
+    seeds = counted(len(study.seeds), "seed")
+    low, high = runs["flops"].min(), runs["flops"].max()
+    rate = (
+        f"Muon (peak rate {recipe.muon_learning_rate:g}) with AdamW (peak rate"
+        f" {recipe.learning_rate:g})"
+        if recipe.optimizer == "muon"
+        else f"AdamW, peak learning rate {recipe.learning_rate:g}"
+    )
+    shares = sum(data.corpora.values())
+    corpora = [
+        name if len(data.corpora) == 1 else f"{name} ({share / shares:.0%})"
+        for name, share in data.corpora.items()
+    ]
+    sentences = [
+        f"{counted(len(names), 'variant')} ({listed(names)}) at"
+        f" {counted(len(sizes), 'size')} with {seeds}: {listed(sizes)}; parameters and blocks are"
+        f" those of {label_title(study.baseline)}. {len(runs)} of {len(results.runs)} planned runs"
+        " have finished.",
+        f"Compute per run spans {low:.3g} to {high:.3g} FLOPs, a factor of {high / low:.3g};"
+        f" {recipe.tokens_per_parameter:g} training tokens per matrix parameter of a PreNorm model"
+        " of the size.",
+        f"Corpus {listed(corpora)}, byte-level BPE of {data.vocab_size:,} entries, context"
+        f" {recipe.context}, {recipe.batch_sequences} sequences a step; {rate}, the same for all"
+        f" variants; {recipe.schedule} schedule. All variants of a seed see the same batches in"
+        " the same order.",
+    ]
+    if study.description:
+        sentences.insert(0, f"The study describes itself: “{study.description.strip()}”")
+    if len(study.seeds) == 1:
+        sentences.append("One seed: nothing here says how much another seed would differ.")
+    return sentences
+
+
+def missing_sentence(results: Results) -> str:
+    """Which planned runs have no result; empty where all have."""
+    missing = [str(run) for run in results.runs[~results.runs["finished"]]["run"]]
+    if not missing:
+        return ""
+    verb = "has" if len(missing) == 1 else "have"
+    return (
+        f"{counted(len(missing), 'planned run')} {verb} no result and {verb} left holes, not"
+        f" zeros, in every table: {', '.join(missing)}."
+    )
+
+
+def speed_sentences(results: Results, cells: pd.DataFrame) -> list[str]:
+    """Tokens per second over the baseline's, at the largest size that both have."""
+    study = results.study
+    sentences = [
+        "The comparison is at equal FLOPs, which is not equal time. Tokens per second are clock"
+        " readings of this implementation on the processor named below; other runs may have been"
+        " training beside it."
+    ]
+    for label in study.variants:
+        own = cells[(cells["variant"] == label) & cells["relative_speed"].notna()]
+        if label == study.baseline or own.empty:
+            continue
+        row = own.loc[own["flops"].idxmax()]
+        sentences.append(
+            f"{label_title(label)} trained at {row['relative_speed']:.2f} of"
+            f" {label_title(study.baseline)}'s tokens per second at size {row['size']}"
+            f" ({row['tokens_per_second']:,.0f} tokens a second)."
+        )
+    return sentences
+
+
+def training_finding(final: pd.Series, baseline: str, size: str) -> str:
+    """Where the learning curves end: loss by label, nats per token."""
+    ends = [f"{label_title(str(label))} {loss:.3f}" for label, loss in final.items()]
+    return (
+        f"Smoothed training loss at size {size} ends at {listed(ends)} nats per token"
+        f"{'' if baseline in final else '; the baseline has no run here'}."
+    )
+
+
+CONVENTIONS = [
+    "FLOPs: every matrix product of the decoder counts 2mkn, the head included and the embedding"
+    " look-up not; attention is counted as causal; the residual's own dot products and weighted"
+    " sums count, plain additions do not; training costs three forward passes, four where"
+    " activations are recomputed. One PFLOP/s-day is 8.64e19 FLOPs. The column “flops 6nd” holds"
+    " the common approximation of 6 times matrix parameters times tokens beside it.",
+    "Compute multiplier: the compute that the baseline's fitted curve needs for a variant's loss,"
+    " over the variant's own. Above 1 the variant saves compute. The model “"
+    + SHARED
+    + "” is the result; the others show what other assumptions give.",
+    "The interval of a multiplier speaks for new seeds at these sizes and this recipe, not for"
+    " other sizes, data or learning rates; a learning rate that suits one variant best can decide"
+    " the sign of a difference.",
+    "The interval of a benchmark score speaks for new questions of the same kind, not for new"
+    " seeds. Differences are paired by question, the seeds of one question taken together.",
+]

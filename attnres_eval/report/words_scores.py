@@ -1,0 +1,113 @@
+"""What the benchmarks say, in sentences."""
+
+import pandas as pd
+
+from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.intervals import CONFIDENCE
+from attnres_eval.report.words import counted, interval, label_title, listed
+
+LEARNT_TASKS = (
+    "arc_challenge",
+    "arc_easy",
+    "boolq",
+    "commonsense_qa",
+    "hellaswag",
+    "openbookqa",
+    "piqa",
+    "social_iqa",
+    "siqa",
+    "winogrande",
+)
+"""Benchmarks whose train splits are in the corpus `commonsense`."""
+
+MOST_NAMED = 6
+"""More findings than this are left to the table."""
+
+
+def score_sentences(results: Results, benchmarks: pd.DataFrame) -> list[str]:
+    """Which scores differ from chance and from the baseline, and how many would by luck alone."""
+    if benchmarks.empty:
+        return ["No benchmark was scored."]
+    return [
+        *_in_distribution(results, benchmarks),
+        *_sizes_and_limits(benchmarks),
+        _against_chance(benchmarks),
+        _against_baseline(results, benchmarks),
+    ]
+
+
+def _in_distribution(results: Results, benchmarks: pd.DataFrame) -> list[str]:
+    tasks = [task for task in dict.fromkeys(benchmarks["task"]) if task in LEARNT_TASKS]
+    if "commonsense" not in results.study.data.corpora or not tasks:
+        return []
+    return [
+        f"The corpus commonsense holds the train splits of {listed(tasks)}: scores there are"
+        " in-distribution, not zero-shot."
+    ]
+
+
+def _sizes_and_limits(benchmarks: pd.DataFrame) -> list[str]:
+    limited = benchmarks.dropna(subset=["limit"]).drop_duplicates("task")
+    sizes = listed(list(dict.fromkeys(benchmarks["size"])))
+    sentences = [f"Scored at size {sizes}."]
+    if len(limited):
+        parts = [
+            f"{task} (first {int(limit):,} asked for, {count:,} scored)"
+            for task, limit, count in zip(
+                limited["task"], limited["limit"], limited["n_questions"], strict=True
+            )
+        ]
+        sentences.append(f"A limit cut these short: {listed(parts)}.")
+    return [" ".join(sentences)]
+
+
+def _by_luck(n: int) -> str:
+    expected = n * (1 - CONFIDENCE)
+    return f"about {expected:.2g} of {n} would by luck alone if none truly did"
+
+
+def _against_chance(benchmarks: pd.DataFrame) -> str:
+    judged = benchmarks[benchmarks["differs_from_chance"].notna()]
+    if judged.empty:
+        return "No score has both a chance level and an interval to judge by."
+    differ = judged[judged["differs_from_chance"].astype(bool)]
+    text = (
+        f"{len(differ)} of {counted(len(judged), 'score')} with a chance level"
+        f" {'differs' if len(differ) == 1 else 'differ'} from it at 95%; {_by_luck(len(judged))}."
+    )
+    parts = [
+        f"{_place(row)} {row['score']:.3f} ({interval(row, 3)}; chance {row['chance']:.3f})"
+        for _, row in differ.iterrows()
+    ]
+    return text + _named(parts)
+
+
+def _against_baseline(results: Results, benchmarks: pd.DataFrame) -> str:
+    base = label_title(results.study.baseline)
+    judged = benchmarks[benchmarks["differs_from_baseline"].notna()]
+    if judged.empty:
+        return f"No score can be compared with {base}."
+    differ = judged[judged["differs_from_baseline"].astype(bool)]
+    text = (
+        f"{len(differ)} of {counted(len(judged), 'paired difference')} to {base}"
+        f" {'excludes' if len(differ) == 1 else 'exclude'} 0 at 95%; {_by_luck(len(judged))}."
+        " Metrics of one task are not independent of each other."
+    )
+    parts = [
+        f"{_place(row)} {row['difference']:+.3f}"
+        f" ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})"
+        for _, row in differ.iterrows()
+    ]
+    return text + _named(parts)
+
+
+def _named(parts: list[str]) -> str:
+    if not parts:
+        return ""
+    if len(parts) > MOST_NAMED:
+        return " The table names them."
+    return f" {'It is' if len(parts) == 1 else 'They are'}: {'; '.join(parts)}."
+
+
+def _place(row: pd.Series) -> str:
+    return f"{label_title(row['variant'])} on {row['task']} ({row['metric']}, size {row['size']})"
