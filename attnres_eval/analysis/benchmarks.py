@@ -56,7 +56,8 @@ def benchmarks_table(results: Results) -> pd.DataFrame:
                 if records:
                     other = {} if label == study.baseline else base
                     rows += _rows(task, size, label, records, other)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    return frame.assign(limit=frame["limit"].astype("Int64"))
 
 
 def _records(results: Results, task: str, size: str, label: str) -> dict[int, TaskRecord]:

@@ -106,11 +106,12 @@ def fit_power(points: pd.DataFrame) -> PowerFit:
     freedom = len(y) - design.shape[1]
     squares = float(residuals @ residuals)
     variance = squares / freedom if freedom else math.nan
+    normal: Array = (design.T @ design).astype(np.float64)
     return PowerFit(
         labels=labels,
         log_a=solution[:-1],
         alpha=alpha,
-        covariance=variance * np.linalg.inv(design.T @ design),
+        covariance=np.asarray(variance * np.linalg.inv(normal), dtype=np.float64),
         degrees_of_freedom=freedom,
         n_points=len(y),
         rmse=math.sqrt(squares / len(y)),

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from attnres_eval.analysis.benchmarks import benchmarks_table
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.coverage import simulate_coverage
 from attnres_eval.analysis.fit import NoFitError, PowerFit, fit_power
@@ -31,6 +32,17 @@ LOSS_COLUMNS = [
     "tokens_per_second",
     "peak_memory_mib",
 ]
+
+
+def build_tables(results: Results) -> dict[str, pd.DataFrame]:
+    """Every table of a study by its name."""
+    return {
+        "losses": losses_table(results),
+        "cells": cells_table(results),
+        "fits": fits_table(results),
+        "multipliers": multipliers_table(results),
+        "benchmarks": benchmarks_table(results),
+    }
 
 
 def losses_table(results: Results) -> pd.DataFrame:
@@ -136,9 +148,13 @@ def fits_table(results: Results) -> pd.DataFrame:
             note = "not borne by the data: " + "; ".join(fit.objections)
             rows.append({"model": IRREDUCIBLE, "note": note})
     except NoFitError as error:
-        rows.append({"model": IRREDUCIBLE, "note": str(error)})
+        rows.append({"model": IRREDUCIBLE, "note": f"not borne by the data: {error}"})
     frame = pd.DataFrame(rows, columns=FIT_COLUMNS)
-    return frame.assign(note=frame["note"].fillna(""), variant=frame["variant"].fillna(""))
+    return frame.assign(
+        note=frame["note"].fillna(""),
+        variant=frame["variant"].fillna(""),
+        n_points=frame["n_points"].astype("Int64"),
+    )
 
 
 def _fit_row(model: str, label: str, fit: PowerFit) -> dict[str, object]:

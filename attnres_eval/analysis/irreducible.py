@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
-from attnres_eval.analysis.fit import fit_power
+from attnres_eval.analysis.fit import NoFitError, fit_power
 from attnres_eval.analysis.intervals import Array
 from attnres_eval.cost import PFLOPS_DAY
 
@@ -106,11 +106,14 @@ def fit_irreducible(points: pd.DataFrame) -> IrreducibleFit:
     loss).
 
     Args:
-        points: columns label, flops, loss (nats per token); one row a run.
+        points: columns label, size, flops, loss (nats per token); one row a run.
 
     Raises:
-        NoFitError: fewer than two sizes, or a loss that does not fall with compute.
+        NoFitError: fewer than four sizes, or a loss that does not fall with compute.
     """
+    sizes = points["size"].nunique()
+    if sizes < MIN_SIZES:
+        raise NoFitError(f"{sizes} sizes, fewer than {MIN_SIZES}")
     plain = fit_power(points)
     labels = plain.labels
     index = np.array([labels.index(label) for label in points["label"]])
@@ -140,16 +143,11 @@ def fit_irreducible(points: pd.DataFrame) -> IrreducibleFit:
     log_e, alpha = float(best[-2]), float(best[-1])
 
     objections = []
-    sizes = points["size"].nunique() if "size" in points else points["flops"].nunique()
-    if sizes < MIN_SIZES:
-        objections.append(f"{sizes} sizes, fewer than {MIN_SIZES}")
-    else:
-        at_bound = _near(log_e, e_bounds) or _near(alpha, ALPHA_BOUNDS)
-        if at_bound:
-            objections.append("the fit ends at a bound")
-        p_value = _f_test(model, best, plain.rmse**2 * plain.n_points, len(y))
-        if not at_bound and not p_value < SIGNIFICANCE:
-            objections.append(f"it does not improve on the power law (F-test, p = {p_value:.2g})")
+    p_value = _f_test(model, best, plain.rmse**2 * plain.n_points, len(y))
+    if _near(log_e, e_bounds) or _near(alpha, ALPHA_BOUNDS):
+        objections.append("the fit ends at a bound")
+    elif not p_value < SIGNIFICANCE:
+        objections.append(f"it does not improve on the power law (F-test, p = {p_value:.2g})")
     squares = float(residuals @ residuals)
     return IrreducibleFit(
         labels=labels,

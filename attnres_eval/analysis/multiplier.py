@@ -75,20 +75,20 @@ def pair_runs(runs: pd.DataFrame, baseline: str, label: str) -> pd.DataFrame:
 
 
 def pair_log_multipliers(pairs: pd.DataFrame, alpha: float) -> Array:
-    """log M of each pair, moving along curves of exponent `alpha`."""
+    """Log M of each pair, moving along curves of exponent `alpha`."""
     compute = np.log(pairs["flops_b"] / pairs["flops_v"])
     loss = np.log(pairs["loss_b"] / pairs["loss_v"])
     return np.asarray(compute + loss / alpha, dtype=np.float64)
 
 
 def shared_log_multiplier(runs: pd.DataFrame, baseline: str, label: str) -> float:
-    """log M under one exponent for all labels of `runs`. Raises NoFitError."""
+    """Log M under one exponent for all labels of `runs`. Raises NoFitError."""
     pairs = pair_runs(runs, baseline, label)
     return float(pair_log_multipliers(pairs, fit_power(runs).alpha).mean())
 
 
 def free_log_multiplier(runs: pd.DataFrame, baseline: str, label: str, target: float) -> float:
-    """log M at `target` FLOPs under an exponent for each label. Raises NoFitError."""
+    """Log M at `target` FLOPs under an exponent for each label. Raises NoFitError."""
     ours = fit_power(runs[runs["label"] == label])
     theirs = fit_power(runs[runs["label"] == baseline])
     difference = theirs.log_loss(baseline, target) - ours.log_loss(label, target)

@@ -19,8 +19,8 @@ def display(value: Any) -> str:
     """A value rounded to four significant digits, for reading."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return MISSING
-    if isinstance(value, bool | str):
-        return {True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
+    if pd.api.types.is_bool(value):
+        return "yes" if value else "no"
     if isinstance(value, numbers.Integral):
         return str(int(value))
     if isinstance(value, numbers.Real):
@@ -106,3 +106,9 @@ def write_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
     """Writes `<name>.csv`, `.json`, `.md` and `.tex`."""
     for suffix, writer in WRITERS.values():
         write_text(folder / f"{name}.{suffix}", writer(frame))
+
+
+def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    """Writes every table in every format."""
+    for name, frame in tables.items():
+        write_table(frame, folder, name)

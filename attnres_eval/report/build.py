@@ -1,0 +1,82 @@
+"""From a results folder's records to tables, figures and report. Nothing is trained or scored."""
+
+import difflib
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from attnres_eval.analysis.benchmarks import benchmarks_table
+from attnres_eval.analysis.collect import Results, collect
+from attnres_eval.analysis.frames import (
+    cells_table,
+    fits_table,
+    losses_table,
+    multipliers_table,
+)
+from attnres_eval.analysis.tables import write_table
+from attnres_eval.errors import UserError
+from attnres_eval.report.figures import Tables, draw_figures
+from attnres_eval.report.formats import format_table
+from attnres_eval.report.page import write_page
+from attnres_eval.report.study_page import study_page
+
+TABLES = ("losses", "cells", "fits", "multipliers", "benchmarks")
+
+
+def study_tables(results: Results) -> Tables:
+    """Every table of a study, by name as in `TABLES`."""
+    return {
+        "losses": losses_table(results),
+        "cells": cells_table(results),
+        "fits": fits_table(results),
+        "multipliers": multipliers_table(results),
+        "benchmarks": benchmarks_table(results),
+    }
+
+
+def write_tables(tables: Tables, results: Path) -> None:
+    """Writes every table under `results/tables` as CSV, JSON, Markdown and LaTeX."""
+    for name, frame in tables.items():
+        write_table(frame, results / "tables", name)
+
+
+def build_report(results: Path) -> Path:
+    """Writes tables/, figures/, report.md and report.html from the records of a study.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        UserError: not a results folder, a damaged record, or no finished run.
+    """
+    collected = collect(results)
+    tables = study_tables(collected)
+    write_tables(tables, results)
+    figures = draw_figures(collected, tables, results / "figures")
+    return write_page(study_page(collected, tables, figures), results)
+
+
+def export_table(results: Path, table: str, fmt: str = "table") -> str:
+    """One table of the last report as text; the report is built where there is none.
+
+    Args:
+        results: a results folder of a study, or of the published numbers.
+        table: one of its tables.
+        fmt: one of `attnres_eval.report.formats.FORMATS`.
+
+    Raises:
+        UserError: not a results folder, no such table, or no such format.
+    """
+    folder = results / "tables"
+    if not folder.is_dir():
+        build_report(results)
+    known = sorted(file.stem for file in folder.glob("*.csv"))
+    if table not in known:
+        near = difflib.get_close_matches(table, known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise UserError(f"{results} has no table {table!r}; {hint}")
+    text = (folder / f"{table}.csv").read_text(encoding="utf-8")
+    if fmt == "csv":
+        return text.rstrip("\n")
+    return format_table(pd.read_csv(io.StringIO(text)), fmt)

@@ -1,0 +1,134 @@
+"""A report as one HTML page that needs nothing else, and as Markdown beside its figures."""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from attnres_eval.analysis.tables import MISSING, display
+from attnres_eval.files import write_text
+from attnres_eval.report.figures import Figure
+from attnres_eval.report.formats import is_numeric
+from attnres_eval.report.style import DARK, LIGHT, label_title
+
+Column = str | tuple[str, str]
+"""A column of a frame, or two of them: the ends of an interval, shown as one."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is read: text only."""
+
+    caption: str
+    headings: list[str]
+    numeric: list[bool]
+    rows: list[list[str]]
+    folded: bool = False
+    """Whether the page shows it only when asked."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report."""
+
+    heading: str
+    paragraphs: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """Its name in links."""
+        return re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report: one sentence, one number, one picture; then the rest."""
+
+    title: str
+    headline: str
+    number: str
+    number_note: str
+    lead: Figure | None
+    sections: list[Section]
+
+
+def read_table(
+    frame: pd.DataFrame, columns: dict[str, Column], caption: str, *, folded: bool = False
+) -> Table:
+    """Chooses and words the columns of a frame.
+
+    Args:
+        frame: the table.
+        columns: heading to column; a pair of columns is an interval. The column `variant` is
+            shown by the variants' titles.
+        caption: what the table holds.
+        folded: whether the page shows it only when asked.
+    """
+    cells = [_cells(frame, column) for column in columns.values()]
+    return Table(
+        caption=caption,
+        headings=list(columns),
+        numeric=[
+            isinstance(column, tuple) or is_numeric(frame[column]) for column in columns.values()
+        ],
+        rows=[list(row) for row in zip(*cells, strict=True)],
+        folded=folded,
+    )
+
+
+def _cells(frame: pd.DataFrame, column: Column) -> list[str]:
+    if isinstance(column, tuple):
+        pairs = zip(frame[column[0]], frame[column[1]], strict=True)
+        return [
+            MISSING if pd.isna(low) or pd.isna(high) else f"{display(low)} to {display(high)}"
+            for low, high in pairs
+        ]
+    if column == "variant":
+        return [label_title(str(label)) or "all" for label in frame[column]]
+    return [display(value) or MISSING for value in frame[column]]
+
+
+def write_page(page: Page, folder: Path) -> Path:
+    """Writes `report.html` and `report.md`, whose figures lie in `figures/`.
+
+    Returns:
+        The path of `report.html`.
+    """
+
+    def embedded(figure: Figure, dark: bool) -> str:
+        file = folder / "figures" / figure.file(DARK if dark else LIGHT, "svg")
+        return "data:image/svg+xml;base64," + base64.b64encode(file.read_bytes()).decode()
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("attnres_eval.report"),
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["markdown"] = escape_markdown
+    environment.globals.update(embedded=embedded, light=LIGHT, dark=DARK)
+    for name in ("report.md", "report.html"):
+        write_text(folder / name, environment.get_template(f"{name}.j2").render(page=page))
+    return folder / "report.html"
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is: no tags, links or table cells of its own."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", escaped).replace("\n", " ")
+
+
+def paragraphs(*texts: str | Sequence[str]) -> list[str]:
+    """Sentences and lists of sentences as one list, empty ones left out."""
+    flat: list[str] = []
+    for text in texts:
+        flat += [text] if isinstance(text, str) else list(text)
+    return [text for text in flat if text]

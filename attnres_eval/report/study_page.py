@@ -1,0 +1,199 @@
+"""What the report of a study says, and in which order."""
+
+import platform
+from importlib import metadata
+
+import pandas as pd
+
+from attnres_eval.analysis.collect import Results
+from attnres_eval.report import words
+from attnres_eval.report.figures import Figure, Tables
+from attnres_eval.report.page import Page, Section, Table, paragraphs, read_table
+from attnres_eval.report.select import has_interval, headline_variant, of_model
+from attnres_eval.report.style import label_title
+from attnres_eval.report.words_scores import score_sentences
+
+
+def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
+    """The report of a study from its finished tables and figures."""
+    drawn = {figure.name: figure for figure in figures}
+    multipliers = tables["multipliers"]
+    variant = headline_variant(multipliers, results.study.variants)
+    number, note = _number(results, multipliers, variant)
+
+    def shown(*names: str) -> list[Figure]:
+        return [drawn[name] for name in names if name in drawn]
+
+    sections = [
+        Section("What was run", paragraphs(words.run_sentences(results))),
+        Section(
+            "Compute multipliers",
+            paragraphs(
+                words.multiplier_sentences(results, multipliers),
+                words.published_comparison(multipliers),
+            ),
+            shown("multipliers"),
+            [_multipliers(multipliers), _fits(tables["fits"])],
+        ),
+        Section(
+            "Benchmarks",
+            paragraphs(score_sentences(results, tables["benchmarks"])),
+            shown("benchmarks"),
+            [_benchmarks(tables["benchmarks"])] if len(tables["benchmarks"]) else [],
+        ),
+        Section(
+            "Losses and training",
+            paragraphs(words.missing_sentence(results)),
+            shown("training"),
+            [_cells(tables["cells"]), _losses(tables["losses"])],
+        ),
+        Section(
+            "Speed", paragraphs(words.speed_sentences(results, tables["cells"])), shown("speed")
+        ),
+        Section("How to read this", list(words.CONVENTIONS)),
+        Section("Provenance", _provenance(results)),
+    ]
+    return Page(
+        title=f"attnres-eval: study {results.study.name}",
+        headline=words.headline(results, multipliers, variant),
+        number=number,
+        number_note=note,
+        lead=drawn.get("scaling"),
+        sections=sections,
+    )
+
+
+def _number(results: Results, multipliers: pd.DataFrame, variant: str | None) -> tuple[str, str]:
+    if variant is None:
+        return "", ""
+    row = of_model(multipliers).set_index("variant").loc[variant]
+    sure = f"95% interval {words.interval(row)}" if has_interval(row) else "no interval"
+    base = label_title(results.study.baseline)
+    return (
+        f"{row['multiplier']:.2f}×",
+        f"compute multiplier of {label_title(variant)} over {base}, {sure}",
+    )
+
+
+def _multipliers(multipliers: pd.DataFrame) -> Table:
+    return read_table(
+        multipliers,
+        {
+            "Variant": "variant",
+            "Model": "model",
+            "Multiplier": "multiplier",
+            "95% interval": ("ci_low", "ci_high"),
+            "Simulated coverage": "coverage",
+            "Seeds": "n_seeds",
+            "Sizes": "n_sizes",
+            "At PFLOP/s-days": "target_compute_pflops_days",
+            "Extrapolated": "extrapolated",
+            "Note": "note",
+        },
+        "Compute multipliers by variant and fit model",
+    )
+
+
+def _fits(fits: pd.DataFrame) -> Table:
+    return read_table(
+        fits,
+        {
+            "Model": "model",
+            "Variant": "variant",
+            "A (nats per token)": "a",
+            "alpha": "alpha",
+            "95% interval of alpha": ("alpha_low", "alpha_high"),
+            "E (nats per token)": "e",
+            "Runs": "n_points",
+            "RMS log residual": "rmse_log",
+            "Note": "note",
+        },
+        "Fits of L = E + A C^-alpha, C in PFLOP/s-days; intervals from the residuals",
+        folded=True,
+    )
+
+
+def _benchmarks(benchmarks: pd.DataFrame) -> Table:
+    return read_table(
+        benchmarks,
+        {
+            "Task": "task",
+            "Variant": "variant",
+            "Size": "size",
+            "Metric": "metric",
+            "Questions": "n_questions",
+            "Limit": "limit",
+            "Shots": "num_fewshot",
+            "Seeds": "n_seeds",
+            "Score": "score",
+            "95% interval": ("ci_low", "ci_high"),
+            "Chance": "chance",
+            "Minus baseline": "difference",
+            "95% interval of it": ("difference_low", "difference_high"),
+        },
+        "Benchmark scores (bits per byte of the right choice: lower is better)",
+    )
+
+
+def _cells(cells: pd.DataFrame) -> Table:
+    return read_table(
+        cells,
+        {
+            "Variant": "variant",
+            "Size": "size",
+            "Seeds": "n_seeds",
+            "PFLOP/s-days": "pflops_days",
+            "Nats per token": "nats_per_token",
+            "SD over seeds": "seed_sd",
+            "Bits per byte": "bits_per_byte",
+            "Minus baseline (nats per token)": "difference",
+            "95% interval of it": ("ci_low", "ci_high"),
+            "Tokens per second": "tokens_per_second",
+            "Relative speed": "relative_speed",
+            "Peak memory (MiB)": "peak_memory_mib",
+        },
+        "Validation loss, speed and memory, mean over seeds",
+    )
+
+
+def _losses(losses: pd.DataFrame) -> Table:
+    return read_table(
+        losses,
+        {
+            "Run": "run",
+            "Parameters": "parameters",
+            "Tokens": "tokens",
+            "FLOPs": "flops",
+            "6ND": "flops_6nd",
+            "Nats per token": "nats_per_token",
+            "Bits per byte": "bits_per_byte",
+            "Seconds": "seconds",
+            "Tokens per second": "tokens_per_second",
+            "Peak memory (MiB)": "peak_memory_mib",
+        },
+        "Every planned run",
+        folded=True,
+    )
+
+
+def _provenance(results: Results) -> list[str]:
+    machines = results.machines.values()
+    processors = sorted({f"{m.processor} ({m.device})" for m in machines})
+    how = sorted(
+        {
+            f"{m.precision}, {words.counted(m.threads, 'thread')} a run,"
+            f" {'compiled' if m.compiled else 'not compiled'}, torch {m.torch}"
+            for m in machines
+        }
+    )
+    hashes = sorted(set(results.finished["data_sha256"].dropna()))
+    harness = sorted({record.lm_eval for records in results.tasks.values() for record in records})
+    return paragraphs(
+        f"Trained on {words.listed(processors)}: {words.listed(how)}.",
+        f"Tokenizer and token files: SHA-256 {words.listed(hashes)}.",
+        f"Scored through lm-eval {words.listed(harness)}." if harness else "",
+        f"Report by attnres-eval {metadata.version('attnres-eval')} on Python"
+        f" {platform.python_version()}, numpy {metadata.version('numpy')}, pandas"
+        f" {metadata.version('pandas')}, scipy {metadata.version('scipy')}, matplotlib"
+        f" {metadata.version('matplotlib')}.",
+    )

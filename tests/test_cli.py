@@ -1,0 +1,204 @@
+"""The command line on good and bad input: one clear line, exit code 2, nothing lost."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from attnres_eval import cli
+from attnres_eval.data.prepare import prepare
+from attnres_eval.records import RunFolder
+from attnres_eval.study import bundled_folder, load_study, parse_study
+from attnres_eval.train.loop import train
+
+Run = tuple[int, str, str]
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(autouse=True)
+def cache(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTNRES_EVAL_CACHE", str(scratch / "cache"))
+
+
+@pytest.fixture(scope="module")
+def values(scratch: Path) -> dict[str, Any]:
+    corpus = scratch / "text.txt"
+    corpus.write_text("\n\n".join(f"note {i}: {i * 7 % 101} and {i * i % 89}" for i in range(2500)))
+    return {
+        "name": "tiny",
+        "variants": {"prenorm": None, "block_attnres": {"num_blocks": 2}},
+        "sizes": {"d16": {"d_model": 16, "n_layers": 2, "n_heads": 1}},
+        "seeds": [0],
+        "data": {"corpora": {f"file:{corpus}": 1.0}, "vocab_size": 300, "validation_tokens": 512},
+        "recipe": {"context": 64, "batch_sequences": 2, "tokens_per_parameter": 0.2},
+    }
+
+
+@pytest.fixture(scope="module")
+def checkpoint(values: dict[str, Any], scratch: Path) -> Path:
+    study = parse_study(yaml.safe_dump(values), "tiny.yaml")
+    run = study.run("block_attnres", "d16", 0)
+    folder = RunFolder(scratch / "run")
+    train(run, folder, prepare(run.data, scratch / "cache"))
+    return folder.checkpoint
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*arguments: str | Path) -> Run:
+        monkeypatch.setattr(sys, "argv", ["attnres-eval", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def assert_one_line(result: Run, *words: str) -> None:
+    code, _, err = result
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2, err
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in lines[0]
+
+
+def write(scratch: Path, values: dict[str, Any], **changes: Any) -> Path:
+    path = scratch / "study.yaml"
+    path.write_text(yaml.safe_dump(values | changes))
+    return path
+
+
+BAD_STUDIES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"variants": {"prenorm": None, "block_atnres": None}}, ("study.yaml", "mean block_attnres")),
+    ({"sizs": {}}, ("study.yaml", "sizs: unknown key")),
+    ({"sizes": {"d": {"d_model": -16, "n_layers": 2, "n_heads": 1}}}, ("sizes.d.d_model",)),
+    ({"sizes": {"d": {"d_model": 16, "n_layers": 2, "n_heads": 3}}}, ("does not divide",)),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD_STUDIES)
+def test_bad_studies(
+    changes: dict[str, Any], words: tuple[str, ...], command: Any, values: Any, tmp_path: Path
+) -> None:
+    path = write(tmp_path, values, **changes)
+    assert_one_line(command("plan", path), *words)
+    assert_one_line(command("reproduce", "--study", path, "--out", tmp_path / "out"), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_and_empty_corpus(command: Any, values: Any, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    for name, word in ((f"file:{tmp_path}/none.txt", "none.txt"), (f"file:{empty}", "empty")):
+        path = write(tmp_path, values, data={"corpora": {name: 1.0}, "vocab_size": 300})
+        result = command("reproduce", "--study", path, "--out", tmp_path / "out")
+        assert_one_line(result, word)
+
+
+def test_folder_of_another_study(command: Any, values: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    other = parse_study(yaml.safe_dump(values | {"seeds": [5]}), "x")
+    (out / "study.json").write_text(json.dumps(other.model_dump(mode="json")))
+    path = write(tmp_path, values)
+    result = command("reproduce", "--study", path, "--out", out)
+    assert_one_line(result, "seeds: [5] -> [0]", "--force")
+    assert json.loads((out / "study.json").read_text())["seeds"] == [5]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no weights", "no config", "absent"])
+def test_damaged_checkpoint(
+    damage: str, command: Any, checkpoint: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "checkpoint"
+    if damage != "absent":
+        shutil.copytree(checkpoint, copy)
+    if damage == "truncated":
+        weights = copy / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif damage == "no weights":
+        (copy / "model.safetensors").unlink()
+    elif damage == "no config":
+        (copy / "config.json").unlink()
+    assert_one_line(command("evaluate", copy, "--tasks", "arc_easy", "--limit", "2"), "checkpoint")
+
+
+def test_unknown_task_suggests_neighbours(command: Any, checkpoint: Path) -> None:
+    assert_one_line(command("evaluate", checkpoint, "--tasks", "arc_esy"), "arc_esy", "arc_easy")
+
+
+def test_hub_task_offline(
+    command: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert_one_line(command("evaluate", checkpoint, "--tasks", "lambada_openai"), "lambada")
+
+
+def test_reproduce_wants_one_of_study_and_source(command: Any, tmp_path: Path) -> None:
+    assert_one_line(command("reproduce", "--out", tmp_path), "--study", "--source")
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "json", "markdown", "latex"])
+def test_plan_prints_every_run_in_every_format(format: str, command: Any) -> None:
+    code, out, err = command("plan", "smoke", "--format", format)
+    assert code == 0
+    assert "minutes on" in err
+    runs = [run.run for run in load_study("smoke").runs()]
+    if format == "json":
+        assert [row["run"] for row in json.loads(out)] == runs
+    elif format == "csv":
+        rows = list(csv.DictReader(io.StringIO(out)))
+        assert [row["run"] for row in rows] == runs
+        assert float(rows[0]["flops"]) == load_study("smoke").runs()[0].training_flops
+    elif format == "latex":
+        assert out.count(r"\\") > len(runs)
+    else:
+        assert len(out.splitlines()) >= len(runs)
+
+
+def test_train_trains_one_run(command: Any, values: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, values)
+    arguments = ("train", path, "--size", "d16", "--out", tmp_path / "run", "--format", "json")
+    code, out, _ = command(*arguments, "--label", "prenorm")
+    assert code == 0
+    assert json.loads(out)[0]["run"] == "prenorm-d16-s0"
+    assert RunFolder(tmp_path / "run").finished
+    assert_one_line(command(*arguments, "--label", "postnorm"), "no variant postnorm")
+
+
+def test_root_script_runs_the_same_command() -> None:
+    root = bundled_folder("studies").parent
+    done = subprocess.run(
+        [sys.executable, "cli.py", "--help"], cwd=root, capture_output=True, check=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    for name in (b"plan", b"reproduce", b"train", b"evaluate", b"lm-eval", b"report", b"export"):
+        assert name in done.stdout
+
+
+def test_help_imports_neither_torch_nor_pandas() -> None:
+    code = (
+        "import sys, attnres_eval.cli as cli; sys.argv = ['attnres-eval', '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'pandas', 'numpy', 'lm_eval'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
