@@ -112,8 +112,7 @@ def main(
                 "step_ms": 1e3 * statistics.median(seconds),
                 "time_over_prenorm": statistics.median(ratios),
                 "spread": quartiles[2] - quartiles[0],
-                "flops_over_prenorm": cost.training_flops_per_token
-                / base.training_flops_per_token,
+                "flops_over_prenorm": cost.training_flops_per_token / base.training_flops_per_token,
                 "tokens_per_second": sequences * context / statistics.median(seconds),
             }
         )

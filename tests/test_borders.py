@@ -26,8 +26,20 @@ ORDER = [
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-TORCH_FREE = ["cli", "cost", "study", "records", "estimate", "data.prepare", "data.batches",
-              "sweep.plan", "analysis.tables", "analysis.paper", "report.build", "report.paper"]
+TORCH_FREE = [
+    "cli",
+    "cost",
+    "study",
+    "records",
+    "estimate",
+    "data.prepare",
+    "data.batches",
+    "sweep.plan",
+    "analysis.tables",
+    "analysis.paper",
+    "report.build",
+    "report.paper",
+]
 
 
 def room_of(path: Path) -> str:
@@ -56,7 +68,11 @@ def forbidden(source: str, room: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted(PACKAGE.rglob("*.py")) if room_of(path) not in {"__init__", "__main__"}],
+    [
+        path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if room_of(path) not in {"__init__", "__main__"}
+    ],
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
 def test_a_room_knows_only_those_before_it(path: Path) -> None:

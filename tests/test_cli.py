@@ -125,9 +125,7 @@ def test_folder_of_another_study(command: Any, values: Any, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", ["truncated", "no weights", "no config", "absent"])
-def test_damaged_checkpoint(
-    damage: str, command: Any, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_damaged_checkpoint(damage: str, command: Any, checkpoint: Path, tmp_path: Path) -> None:
     copy = tmp_path / "checkpoint"
     if damage != "absent":
         shutil.copytree(checkpoint, copy)
@@ -145,9 +143,7 @@ def test_unknown_task_suggests_neighbours(command: Any, checkpoint: Path) -> Non
     assert_one_line(command("evaluate", checkpoint, "--tasks", "arc_esy"), "arc_esy", "arc_easy")
 
 
-def test_hub_task_offline(
-    command: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hub_task_offline(command: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert_one_line(command("evaluate", checkpoint, "--tasks", "lambada_openai"), "lambada")
 
@@ -187,7 +183,10 @@ def test_train_trains_one_run(command: Any, values: Any, tmp_path: Path) -> None
 def test_root_script_runs_the_same_command() -> None:
     root = bundled_folder("studies").parent
     done = subprocess.run(
-        [sys.executable, "cli.py", "--help"], cwd=root, capture_output=True, check=True,
+        [sys.executable, "cli.py", "--help"],
+        cwd=root,
+        capture_output=True,
+        check=True,
         env={**os.environ, "COLUMNS": "100"},
     )
     for name in (b"plan", b"reproduce", b"train", b"evaluate", b"lm-eval", b"report", b"export"):

@@ -90,7 +90,8 @@ def simulate_coverage(
         noise: what to draw; estimated from the runs by default.
 
     Returns:
-        Empty where there is no fit, no noise estimate, one seed, or fewer than two sizes.
+        Empty where there is no fit, no run of the baseline, no noise estimate, one seed, or fewer
+        than two sizes.
     """
     noise = noise or estimate_noise(runs)
     try:
@@ -100,7 +101,13 @@ def simulate_coverage(
     computes = runs.pivot_table(index="label", columns="size", values="flops")
     computes = computes.reindex(truth.labels).dropna(axis=1)
     n_seeds = runs["seed"].nunique()
-    if noise is None or n_seeds < 2 or computes.shape[1] < 2 or noise.own == 0:
+    if (
+        noise is None
+        or baseline not in truth.labels
+        or n_seeds < 2
+        or computes.shape[1] < 2
+        or noise.own == 0
+    ):
         return {}
     x = np.log(computes.to_numpy(np.float64))
     n_labels, n_sizes = x.shape

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pandas as pd
 
-from attnres_eval.analysis.benchmarks import benchmarks_table
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.coverage import simulate_coverage
 from attnres_eval.analysis.fit import NoFitError, PowerFit, fit_power
@@ -32,17 +31,6 @@ LOSS_COLUMNS = [
     "tokens_per_second",
     "peak_memory_mib",
 ]
-
-
-def build_tables(results: Results) -> dict[str, pd.DataFrame]:
-    """Every table of a study by its name."""
-    return {
-        "losses": losses_table(results),
-        "cells": cells_table(results),
-        "fits": fits_table(results),
-        "multipliers": multipliers_table(results),
-        "benchmarks": benchmarks_table(results),
-    }
 
 
 def losses_table(results: Results) -> pd.DataFrame:
@@ -122,7 +110,7 @@ def fits_table(results: Results) -> pd.DataFrame:
         shared = fit_power(runs)
         rows += [_fit_row(SHARED, label, shared) for label in labels]
     except NoFitError as error:
-        rows.append({"model": SHARED, "note": str(error)})
+        rows.append({"model": SHARED, "variant": "", "note": str(error)})
     for label in labels:
         try:
             rows.append(_fit_row(FREE, label, fit_power(runs[runs["label"] == label])))
@@ -141,20 +129,18 @@ def fits_table(results: Results) -> pd.DataFrame:
                     "n_points": fit.n_points,
                     "rmse_log": fit.rmse,
                     "r2": fit.r2,
+                    "note": "",
                 }
                 for label, log_a in zip(fit.labels, fit.log_a, strict=True)
             ]
         else:
             note = "not borne by the data: " + "; ".join(fit.objections)
-            rows.append({"model": IRREDUCIBLE, "note": note})
+            rows.append({"model": IRREDUCIBLE, "variant": "", "note": note})
     except NoFitError as error:
-        rows.append({"model": IRREDUCIBLE, "note": f"not borne by the data: {error}"})
+        note = f"not borne by the data: {error}"
+        rows.append({"model": IRREDUCIBLE, "variant": "", "note": note})
     frame = pd.DataFrame(rows, columns=FIT_COLUMNS)
-    return frame.assign(
-        note=frame["note"].fillna(""),
-        variant=frame["variant"].fillna(""),
-        n_points=frame["n_points"].astype("Int64"),
-    )
+    return frame.assign(n_points=frame["n_points"].astype("Int64"))
 
 
 def _fit_row(model: str, label: str, fit: PowerFit) -> dict[str, object]:
@@ -171,6 +157,7 @@ def _fit_row(model: str, label: str, fit: PowerFit) -> dict[str, object]:
         "n_points": fit.n_points,
         "rmse_log": fit.rmse,
         "r2": fit.r2,
+        "note": "",
     }
 
 

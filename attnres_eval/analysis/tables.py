@@ -30,7 +30,8 @@ def display(value: Any) -> str:
 
 def display_real(value: float) -> str:
     """Four significant digits; powers of ten where the number is very large or small."""
-    size = abs(value)
+    # Rounded first: 99.996 has three digits before the point.
+    size = abs(float(f"{value:.3e}"))
     if value == 0:
         return "0"
     if not 1e-3 <= size < 1e6:
@@ -106,9 +107,3 @@ def write_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
     """Writes `<name>.csv`, `.json`, `.md` and `.tex`."""
     for suffix, writer in WRITERS.values():
         write_text(folder / f"{name}.{suffix}", writer(frame))
-
-
-def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
-    """Writes every table in every format."""
-    for name, frame in tables.items():
-        write_table(frame, folder, name)

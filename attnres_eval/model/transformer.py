@@ -37,18 +37,21 @@ class RMSNorm(nn.Module):
 
 
 def rotary_table(positions_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary embedding (arXiv:2104.09864), each (B, 1, T, K), fp32."""
+    """Cosines and signed sines of the rotary embedding (arXiv:2104.09864), (B, 1, T, K), fp32.
+
+    The first half of the sines is negative: it multiplies the second half of what is rotated.
+    """
     exponents = torch.arange(0, head_dim, 2, device=positions_BT.device) / head_dim
     angles = positions_BT[:, None, :, None].float() * ROPE_BASE**-exponents
-    angles = torch.cat([angles, angles], dim=-1)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def rotate(x_BHTK: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Applies the rotary embedding in the half-split layout of Llama."""
-    cos, sin = table
-    first, second = x_BHTK.chunk(2, dim=-1)
-    return (x_BHTK * cos + torch.cat([-second, first], dim=-1) * sin).to(x_BHTK.dtype)
+    cos, signed_sin = table
+    swapped = x_BHTK.roll(x_BHTK.shape[-1] // 2, dims=-1)
+    return torch.addcmul(x_BHTK * cos, swapped, signed_sin).to(x_BHTK.dtype)
 
 
 class Attention(nn.Module):

@@ -1,0 +1,1 @@
+"""Finished frames in; figures, sentences and pages out. Torch-free."""

@@ -146,9 +146,7 @@ def _scores(results: Results, tables: Tables, folder: Path) -> Figure | None:
         " two variants is in the table: it is paired, so narrower than these bars suggest."
     )
     figure = Figure("benchmarks", "Benchmark scores", caption, alt)
-    return save_figure(
-        figure, lambda theme: draw_scores(scores, _labels(results), theme), folder
-    )
+    return save_figure(figure, lambda theme: draw_scores(scores, _labels(results), theme), folder)
 
 
 def _training(results: Results, folder: Path) -> Figure | None:

@@ -52,8 +52,8 @@ def _terminal(frame: pd.DataFrame) -> str:
     table = Table()
     shown = displayed(frame)
     for heading, column in zip(shown.columns, frame.columns, strict=True):
-        justify = "right" if is_numeric(frame[column]) else "left"
-        table.add_column(heading, justify=justify, overflow="fold")
+        right = is_numeric(frame[column])
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for cells in shown.itertuples(index=False):
         table.add_row(*(escape(cell) for cell in cells))
     console.print(table)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from attnres_eval.report.plot_scaling import WIDTH
+from attnres_eval.report.plot_scaling import WIDTH, legend_columns
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import Style, Theme, label_title, styles, themed
 
@@ -53,16 +53,14 @@ def draw_multipliers(
             tick.set_fontweight("bold" if main else "normal")
         axes.set_ylim(len(known) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
-        ticks = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        if high / low > 4:
-            ticks = np.array([0.125, 0.25, 0.5, 1, 2, 4, 8])
+        ticks = np.array([0.125, 0.25, 0.5, 1, 2, 4, 8])
+        if high / low <= 4:
+            ticks = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
         axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("Compute multiplier (above 1: saves compute)")
-        axes.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.3
-        )
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.3)
         return figure
 
 
@@ -202,7 +200,7 @@ def draw_speed(cells: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figu
         axes.set_ylim(0, max(1.05, float(cells["relative_speed"].max()) * 1.08))
         axes.set_xlabel("Parameters")
         axes.set_ylabel("Tokens per second,\nbaseline = 1")
-        figure.legend(loc="outside upper center", ncols=min(3, len(labels)))
+        figure.legend(loc="outside upper center", ncols=legend_columns(len(labels)))
         return figure
 
 

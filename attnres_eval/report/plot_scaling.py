@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
-    LogFormatterSciNotation,
     LogLocator,
     MaxNLocator,
     NullLocator,
 )
+from numpy.typing import ArrayLike
 
+from attnres_eval.analysis.intervals import Array
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.report.select import Curve, has_interval
 from attnres_eval.report.style import Style, Theme, label_title, styles, themed
@@ -39,6 +40,8 @@ class Scaling:
     """variant, target_compute_flops, multiplier, ci_low, ci_high; one row a variant."""
     arrow: str | None
     """The label whose multiplier is drawn as an arrow."""
+    same_everywhere: bool = True
+    """Whether a variant's multiplier is the same at every compute, as one exponent makes it."""
     open_points: bool = False
     """Whether the points count compute in another convention than the curves."""
 
@@ -72,8 +75,13 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
             bottom = lower
         bottom.set_xlabel("Training compute (FLOPs)")
         handles, names = upper.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=min(3, len(names)))
+        figure.legend(handles, names, loc="outside upper center", ncols=legend_columns(len(names)))
         return figure
+
+
+def legend_columns(n_names: int) -> int:
+    """Columns of a legend as wide as the figure."""
+    return 2 if n_names == 4 else min(3, n_names)
 
 
 def _has_multipliers(scaling: Scaling) -> bool:
@@ -127,7 +135,7 @@ def _curve(
     )
     base = scaling.curves.get(scaling.baseline)
     for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
-        if base is not None and has_interval(row):
+        if scaling.same_everywhere and base is not None and has_interval(row):
             axes.fill_between(
                 compute,
                 base.loss(compute * row["ci_low"]),
@@ -163,7 +171,8 @@ def _arrow(axes: Axes, scaling: Scaling, looks: dict[str, Style], theme: Theme) 
         zorder=5,
     )
     axes.annotate(
-        f"{label_title(scaling.arrow)}: {row['multiplier']:.2f}×\nat {_pflops_days(start)}",
+        f"{label_title(scaling.arrow)}: {row['multiplier']:.2f}×\n"
+        f"at {power_label(start / PFLOPS_DAY)} PFLOP/s-days",
         xy=((start * end) ** 0.5, loss),
         xytext=(12, 84),
         textcoords="offset points",
@@ -175,26 +184,34 @@ def _arrow(axes: Axes, scaling: Scaling, looks: dict[str, Style], theme: Theme) 
     )
 
 
-def _pflops_days(flops: float) -> str:
-    value = flops / PFLOPS_DAY
-    if value >= 0.01:
-        return f"{value:.3g} PFLOP/s-days"
+def power_label(value: float) -> str:
+    """A number of an axis: plain where it is short, else as a power of ten in math text."""
+    if 0.01 <= value < 1000:
+        return f"{value:.3g}"
     mantissa, exponent = f"{value:.1e}".split("e")
-    return rf"${mantissa}\times10^{{{int(exponent)}}}$ PFLOP/s-days"
+    mantissa = mantissa.removesuffix(".0")
+    factor = "" if mantissa == "1" else rf"{mantissa}\times"
+    return rf"${factor}10^{{{int(exponent)}}}$"
 
 
 def _compute_axis(axes: Axes, compute: np.ndarray) -> None:
     axes.set_xscale("log")
     axes.set_xlim(compute[0], compute[-1])
-    top = axes.secondary_xaxis(
-        "top", functions=(lambda flops: flops / PFLOPS_DAY, lambda days: days * PFLOPS_DAY)
-    )
+    top = axes.secondary_xaxis("top", functions=(_to_days, _from_days))
     top.set_xlabel("PFLOP/s-days")
     decades = np.log10(compute[-1] / compute[0])
     for axis in (axes.xaxis, top.xaxis):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
-        axis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: power_label(value)))
         axis.set_minor_locator(NullLocator())
+
+
+def _to_days(flops: ArrayLike) -> Array:
+    return np.asarray(flops, dtype=np.float64) / PFLOPS_DAY
+
+
+def _from_days(days: ArrayLike) -> Array:
+    return np.asarray(days, dtype=np.float64) * PFLOPS_DAY
 
 
 def _plain_log_ticks(axes: Axes) -> None:
@@ -229,7 +246,7 @@ def _multiplier_panel(
             zorder=3,
         )
         for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
-            if np.isnan(row["multiplier"]):
+            if not scaling.same_everywhere or np.isnan(row["multiplier"]):
                 continue
             shown.append(row["multiplier"])
             axes.axhline(row["multiplier"], color=look.colour, linestyle=look.line)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from attnres_eval.report.plot_compare import short_count
-from attnres_eval.report.plot_scaling import WIDTH
+from attnres_eval.report.plot_scaling import WIDTH, legend_columns
 from attnres_eval.report.style import Theme, label_title, styles, themed
 
 SMOOTHED_SHARE = 0.05
@@ -57,5 +57,5 @@ def draw_training(
         lower.set_xlabel("Training tokens")
         lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
         figure.align_ylabels()
-        figure.legend(loc="outside upper center", ncols=min(3, len(curves.columns)))
+        figure.legend(loc="outside upper center", ncols=legend_columns(len(curves.columns)))
         return figure

@@ -62,6 +62,12 @@ def primary_scores(benchmarks: pd.DataFrame) -> pd.DataFrame:
     return accuracy[accuracy["rank"] == best].drop(columns="rank").reset_index(drop=True)
 
 
+def main_row(multipliers: pd.DataFrame, variant: str) -> pd.Series:
+    """The row of a variant's multiplier that is the result."""
+    rows = of_model(multipliers)
+    return rows[rows["variant"] == variant].iloc[0]
+
+
 def headline_variant(multipliers: pd.DataFrame, variants: Iterable[str]) -> str | None:
     """The variant that the report opens with: Block AttnRes, or else the study's first."""
     known = set(of_model(multipliers).dropna(subset=["multiplier"])["variant"])

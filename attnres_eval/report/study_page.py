@@ -9,7 +9,7 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.report import words
 from attnres_eval.report.figures import Figure, Tables
 from attnres_eval.report.page import Page, Section, Table, paragraphs, read_table
-from attnres_eval.report.select import has_interval, headline_variant, of_model
+from attnres_eval.report.select import has_interval, headline_variant, main_row
 from attnres_eval.report.style import label_title
 from attnres_eval.report.words_scores import score_sentences
 
@@ -66,7 +66,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
 def _number(results: Results, multipliers: pd.DataFrame, variant: str | None) -> tuple[str, str]:
     if variant is None:
         return "", ""
-    row = of_model(multipliers).set_index("variant").loc[variant]
+    row = main_row(multipliers, variant)
     sure = f"95% interval {words.interval(row)}" if has_interval(row) else "no interval"
     base = label_title(results.study.baseline)
     return (

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 
@@ -80,7 +81,7 @@ def label_title(label: str) -> str:
 @contextlib.contextmanager
 def themed(theme: Theme) -> Iterator[None]:
     """Draws in a theme, whatever the user's own matplotlib settings; bytes of SVG are fixed."""
-    settings = {
+    settings: dict[Any, Any] = {
         "axes.axisbelow": True,
         "axes.edgecolor": theme.quiet,
         "axes.facecolor": theme.page,

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.intervals import CONFIDENCE
 from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
 from attnres_eval.report.plot_compare import short_count
-from attnres_eval.report.select import has_interval, of_model
+from attnres_eval.report.select import has_interval, main_row, of_model
 from attnres_eval.report.style import label_title
 
 PUBLISHED_VARIANT = "block_attnres"
@@ -28,9 +29,20 @@ def counted(number: int, thing: str) -> str:
     return f"one {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def power_of_ten(value: float) -> str:
+    """Three digits and a power of ten: 5.98×10¹⁴."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}×10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
 def compute(flops: float) -> str:
     """A compute in FLOPs and in PFLOP/s-days."""
-    return f"{flops:.3g} FLOPs ({flops / PFLOPS_DAY:.3g} PFLOP/s-days)"
+    days = flops / PFLOPS_DAY
+    shown = f"{days:.3g}" if days >= 0.01 else power_of_ten(days)
+    return f"{power_of_ten(flops)} FLOPs ({shown} PFLOP/s-days)"
 
 
 def interval(row: pd.Series, digits: int = 2, low: str = "ci_low", high: str = "ci_high") -> str:
@@ -54,9 +66,9 @@ def headline(results: Results, multipliers: pd.DataFrame, variant: str | None) -
     base = label_title(results.study.baseline)
     if variant is None:
         return f"No compute multiplier over {base} can be stated from these runs."
-    row = of_model(multipliers).set_index("variant").loc[variant]
+    row = main_row(multipliers, variant)
     name = label_title(variant)
-    at = f"at {compute(row['target_compute_flops'])}"
+    at = f"at {power_of_ten(row['target_compute_flops'])} FLOPs"
     needs = f"{base} needs {row['multiplier']:.2f} times the compute of {name} for the same loss"
     if not has_interval(row):
         return f"{needs} {at}; the runs bear no interval ({row['note']}), so this is no finding."
@@ -92,10 +104,28 @@ def multiplier_sentences(results: Results, multipliers: pd.DataFrame) -> list[st
                 f" Simulated for this design, such an interval holds the true value in"
                 f" {row['coverage']:.1%} of cases."
             )
-        if row["extrapolated"]:
-            text += " The target lies outside the fitted range: an extrapolation."
+        if row["note"]:
+            text += f" Note: {row['note']}."
         sentences.append(text)
-    return sentences
+    return sentences + _multiplicity(multipliers)
+
+
+def _multiplicity(multipliers: pd.DataFrame) -> list[str]:
+    """How many intervals would exclude 1 by luck; nothing for a single one."""
+    rows = of_model(multipliers)
+    judged = rows[[has_interval(row) for _, row in rows.iterrows()]]
+    if len(judged) < 2:
+        return []
+    excluding = int(((judged["ci_low"] > 1) | (judged["ci_high"] < 1)).sum())
+    return [
+        f"{excluding} of {len(judged)} intervals {'excludes' if excluding == 1 else 'exclude'} 1;"
+        f" {by_luck(len(judged))}."
+    ]
+
+
+def by_luck(n: int) -> str:
+    """How many of `n` 95% intervals would exclude the truth by chance."""
+    return f"about {n * (1 - CONFIDENCE):.2g} of {n} would by luck alone if none truly did"
 
 
 def published_comparison(multipliers: pd.DataFrame) -> str:
@@ -108,8 +138,8 @@ def published_comparison(multipliers: pd.DataFrame) -> str:
     ratio = TARGET_PFLOPS_DAYS / row["target_compute_pflops_days"]
     text = (
         f"Published ({SOURCE}): {PRINTED_MULTIPLIER:g} for Block AttnRes at"
-        f" {TARGET_PFLOPS_DAYS:g} PFLOP/s-days, about {float(f'{ratio:.2g}'):,.0f} times the compute compared"
-        " here."
+        f" {TARGET_PFLOPS_DAYS:g} PFLOP/s-days, about {float(f'{ratio:.2g}'):,.0f} times the"
+        " compute compared here."
     )
     if has_interval(row):
         if row["ci_low"] > PRINTED_MULTIPLIER:
@@ -153,9 +183,9 @@ def run_sentences(results: Results) -> list[str]:
         f" {counted(len(sizes), 'size')} with {seeds}: {listed(sizes)}; parameters and blocks are"
         f" those of {label_title(study.baseline)}. {len(runs)} of {len(results.runs)} planned runs"
         " have finished.",
-        f"Compute per run spans {low:.3g} to {high:.3g} FLOPs, a factor of {high / low:.3g};"
-        f" {recipe.tokens_per_parameter:g} training tokens per matrix parameter of a PreNorm model"
-        " of the size.",
+        f"Compute per run spans {power_of_ten(low)} to {power_of_ten(high)} FLOPs, a factor of"
+        f" {high / low:.3g}; {recipe.tokens_per_parameter:g} training tokens per matrix"
+        " parameter of a PreNorm model of the size.",
         f"Corpus {listed(corpora)}, byte-level BPE of {data.vocab_size:,} entries, context"
         f" {recipe.context}, {recipe.batch_sequences} sequences a step; {rate}, the same for all"
         f" variants; {recipe.schedule} schedule. All variants of a seed see the same batches in"
@@ -192,7 +222,7 @@ def speed_sentences(results: Results, cells: pd.DataFrame) -> list[str]:
         own = cells[(cells["variant"] == label) & cells["relative_speed"].notna()]
         if label == study.baseline or own.empty:
             continue
-        row = own.loc[own["flops"].idxmax()]
+        row = own.sort_values("flops").iloc[-1]
         sentences.append(
             f"{label_title(label)} trained at {row['relative_speed']:.2f} of"
             f" {label_title(study.baseline)}'s tokens per second at size {row['size']}"

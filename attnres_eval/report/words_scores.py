@@ -3,8 +3,8 @@
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
-from attnres_eval.analysis.intervals import CONFIDENCE
-from attnres_eval.report.words import counted, interval, label_title, listed
+from attnres_eval.report.style import label_title
+from attnres_eval.report.words import by_luck, counted, interval, listed
 
 LEARNT_TASKS = (
     "arc_challenge",
@@ -61,11 +61,6 @@ def _sizes_and_limits(benchmarks: pd.DataFrame) -> list[str]:
     return [" ".join(sentences)]
 
 
-def _by_luck(n: int) -> str:
-    expected = n * (1 - CONFIDENCE)
-    return f"about {expected:.2g} of {n} would by luck alone if none truly did"
-
-
 def _against_chance(benchmarks: pd.DataFrame) -> str:
     judged = benchmarks[benchmarks["differs_from_chance"].notna()]
     if judged.empty:
@@ -73,7 +68,7 @@ def _against_chance(benchmarks: pd.DataFrame) -> str:
     differ = judged[judged["differs_from_chance"].astype(bool)]
     text = (
         f"{len(differ)} of {counted(len(judged), 'score')} with a chance level"
-        f" {'differs' if len(differ) == 1 else 'differ'} from it at 95%; {_by_luck(len(judged))}."
+        f" {'differs' if len(differ) == 1 else 'differ'} from it at 95%; {by_luck(len(judged))}."
     )
     parts = [
         f"{_place(row)} {row['score']:.3f} ({interval(row, 3)}; chance {row['chance']:.3f})"
@@ -90,7 +85,7 @@ def _against_baseline(results: Results, benchmarks: pd.DataFrame) -> str:
     differ = judged[judged["differs_from_baseline"].astype(bool)]
     text = (
         f"{len(differ)} of {counted(len(judged), 'paired difference')} to {base}"
-        f" {'excludes' if len(differ) == 1 else 'exclude'} 0 at 95%; {_by_luck(len(judged))}."
+        f" {'excludes' if len(differ) == 1 else 'exclude'} 0 at 95%; {by_luck(len(judged))}."
         " Metrics of one task are not independent of each other."
     )
     parts = [

@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -38,7 +39,12 @@ def tiny(corpus: Path, **changes: Any) -> Study:
         "sizes": {"d16": {"d_model": 16, "n_layers": 2, "n_heads": 1}},
         "seeds": [0],
         "data": {"corpora": {f"file:{corpus}": 1.0}, "vocab_size": 300, "validation_tokens": 512},
-        "recipe": {"context": 32, "batch_sequences": 2, "tokens_per_parameter": 0.1, "log_every": 1},
+        "recipe": {
+            "context": 32,
+            "batch_sequences": 2,
+            "tokens_per_parameter": 0.1,
+            "log_every": 1,
+        },
     }
     return parse_study(yaml.safe_dump(values | changes), "tiny.yaml")
 
@@ -129,6 +135,25 @@ def test_a_killed_worker_is_one_line(tmp_path: Path) -> None:
     jobs = [Job("victim", pid_then_sleep, (marker,))]
     with pytest.raises(UserError, match="killed from outside"):
         list(LocalExecutor(1).execute(jobs, lambda: None))
+
+
+def run_one(path: Path) -> None:
+    list(LocalExecutor(1).execute([Job("orphan", pid_then_sleep, (path,))], lambda: None))
+
+
+def test_workers_die_with_a_killed_controller(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    context = multiprocessing.get_context("spawn")
+    controller = context.Process(target=run_one, args=(marker,))
+    controller.start()
+    while not marker.is_file() or not marker.read_text():
+        time.sleep(0.05)
+    worker = int(marker.read_text())
+    controller.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_last_metrics_reads_the_tail_only(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Attention Residuals, full and block (arXiv:2603.15031)."""
 
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -8,91 +9,74 @@ from torch import Tensor, nn
 
 from attnres_eval.model.residuals.base import Residual
 from attnres_eval.shape import ModelShape, block_bounds
-from attnres_eval.variants import BlockAttnResOptions, Options, block_sources, full_sources
+from attnres_eval.variants import BlockAttnResOptions, Options
 
 KEY_EPSILON = 1e-6
 
 
-class DepthAttention(nn.Module):
-    """One reader's pseudo-query and the gain of its key norm.
+class Source(NamedTuple):
+    """A source as its readers see it.
 
-    e_i = w . (gain * v_i / rms(v_i)), without a 1 / sqrt(d) scale.
+    What does not depend on the reader is computed once, where the source is written: its RMS, and
+    in one product its scores for all readers still to come.
     """
 
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.empty(d_model))
-        self.gain = nn.Parameter(torch.empty(d_model))
+    values_BTD: Tensor
+    first_reader: int
+    """The reader that the first of the scores is for."""
+    scores_RBT: tuple[Tensor, ...]
+    """Logits w_r . RMSNorm_r(v), fp32, one (B, T) a reader."""
+
+    def score(self, reader: int) -> Tensor:
+        """This source's logit for one reader, (B, T)."""
+        return self.scores_RBT[reader - self.first_reader]
+
+
+Sources = tuple[Source, ...]
+
+
+def weighted_sum(weights_SBT: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """Sum over sources of weight times raw values, in fp32, (B, T, D)."""
+    weights = weights_SBT.unsqueeze(-1).unbind()
+    mixed_BTD = weights[0] * values[0]
+    for weight_BT1, values_BTD in zip(weights[1:], values[1:], strict=True):
+        mixed_BTD = torch.addcmul(mixed_BTD, weight_BT1, values_BTD.float())
+    return mixed_BTD.to(values[0].dtype)
+
+
+class AttnRes(Residual):
+    """What Full and Block share: a pseudo-query and the gain of a key norm for every reader.
+
+    Readers are the sublayers and, last, the aggregation before the final norm. Sublayer 0 has one
+    source and needs neither, so that row r - 1 belongs to reader r. A score is
+    w . (gain * v / rms(v)), without a 1 / sqrt(d) scale.
+    """
+
+    def __init__(self, shape: ModelShape, options: Options) -> None:
+        super().__init__(shape, options)
+        self.query = nn.Parameter(torch.empty(shape.n_sublayers, shape.d_model))
+        self.gain = nn.Parameter(torch.empty(shape.n_sublayers, shape.d_model))
 
     def initialise(self) -> None:
         """Zero queries: mixing starts uniform, which the paper calls mandatory."""
         nn.init.zeros_(self.query)
         nn.init.ones_(self.gain)
 
-    def folded_query(self) -> Tensor:
-        """Query times gain, (D,): all that the scores need of both."""
-        return self.query * self.gain
-
-
-class Source(NamedTuple):
-    """A source as its readers see it: the RMS is computed once, where the source is written."""
-
-    values_BTD: Tensor
-    inverse_rms_BT: Tensor
-
-    @classmethod
-    def of(cls, values_BTD: Tensor) -> "Source":
-        """Wraps raw values; 1 / rms over the last dimension is taken in fp32."""
-        mean_square_BT = values_BTD.float().square().mean(-1)
-        return cls(values_BTD, (mean_square_BT + KEY_EPSILON).rsqrt())
-
-    def score(self, folded_query_D: Tensor) -> Tensor:
-        """Logit of this source for one reader, fp32, (B, T)."""
-        return (self.values_BTD.float() @ folded_query_D.float()) * self.inverse_rms_BT
-
-
-Sources = tuple[Source, ...]
-
-
-def mix(folded_query_D: Tensor, sources: Sources) -> Tensor:
-    """Softmax over sources of their scores, times their raw values: (B, T, D)."""
-    logits_SBT = torch.stack([source.score(folded_query_D) for source in sources])
-    weights_SBT1 = F.softmax(logits_SBT, dim=0).unsqueeze(-1)
-    mixed_BTD = weights_SBT1[0] * sources[0].values_BTD
-    for weight_BT1, source in zip(weights_SBT1[1:], sources[1:], strict=True):
-        mixed_BTD = torch.addcmul(mixed_BTD, weight_BT1, source.values_BTD.float())
-    return mixed_BTD.to(sources[0].values_BTD.dtype)
-
-
-class AttnRes(Residual):
-    """What Full and Block share: one depth attention a reader, none where there is one source.
-
-    Readers are the sublayers and, last, the aggregation before the final norm.
-    """
-
-    def __init__(self, shape: ModelShape, options: Options, sources: list[int]) -> None:
-        super().__init__(shape, options)
-        self.readers = nn.ModuleDict(
-            {
-                str(reader): DepthAttention(shape.d_model)
-                for reader, count in enumerate(sources)
-                if count > 1
-            }
-        )
-
-    def initialise(self) -> None:
-        for reader in self.readers.values():
-            cast(DepthAttention, reader).initialise()
-
-    def folded_query(self, reader: int) -> Tensor:
-        """The reader's query times its gain, (D,)."""
-        return cast(DepthAttention, self.readers[str(reader)]).folded_query()
+    def source(self, values_BTD: Tensor, first: int, end: int | None = None) -> Source:
+        """Scores a new source for the readers from `first` on, all or up to `end`."""
+        rows = slice(first - 1, None if end is None else end - 1)
+        folded_RD = (self.query[rows] * self.gain[rows]).float()
+        values = values_BTD.float()
+        inverse_rms_BT1 = (values.square().mean(-1, keepdim=True) + KEY_EPSILON).rsqrt()
+        scores_BTR = (values @ folded_RD.T) * inverse_rms_BT1
+        return Source(values_BTD, first, scores_BTR.unbind(-1))
 
     def mix(self, reader: int, sources: Sources) -> Tensor:
         """What a reader gets, (B, T, D): the only source as it is, or the mix of several."""
         if len(sources) == 1:
             return sources[0].values_BTD
-        return mix(self.folded_query(reader), sources)
+        weights_SBT = F.softmax(torch.stack([source.score(reader) for source in sources]), dim=0)
+        return weighted_sum(weights_SBT, [source.values_BTD for source in sources])
 
 
 class FullAttnRes(AttnRes):
@@ -102,17 +86,14 @@ class FullAttnRes(AttnRes):
     sources so far.
     """
 
-    def __init__(self, shape: ModelShape, options: Options) -> None:
-        super().__init__(shape, options, full_sources(shape.n_sublayers))
-
     def start(self, embedding_BTD: Tensor) -> Sources:
-        return (Source.of(embedding_BTD),)
+        return (self.source(embedding_BTD, first=1),)
 
     def read(self, state: Sources, sublayer: int) -> Tensor:
         return self.mix(sublayer, state)
 
     def write(self, state: Sources, sublayer: int, output_BTD: Tensor) -> Sources:
-        return (*state, Source.of(output_BTD))
+        return (*state, self.source(output_BTD, first=sublayer + 1))
 
     def finish(self, state: Sources) -> Tensor:
         return self.mix(self.shape.n_sublayers, state)
@@ -134,7 +115,7 @@ class BlockState(NamedTuple):
     partial_BTD: Tensor | None
     """Sum of the running block's outputs so far; None before its first."""
     parts: tuple[Part, ...]
-    """First phase of the running block's sublayers; empty in the plain form."""
+    """First phase of the running block's later sublayers; empty in the plain form."""
 
 
 class BlockAttnRes(AttnRes):
@@ -148,7 +129,7 @@ class BlockAttnRes(AttnRes):
 
     def __init__(self, shape: ModelShape, options: Options) -> None:
         assert isinstance(options, BlockAttnResOptions)
-        super().__init__(shape, options, block_sources(shape.n_sublayers, options.num_blocks))
+        super().__init__(shape, options)
         self.two_phase = options.two_phase
         self.block_end = {
             sublayer: end
@@ -157,22 +138,24 @@ class BlockAttnRes(AttnRes):
         }
 
     def start(self, embedding_BTD: Tensor) -> BlockState:
-        return self._open_block((Source.of(embedding_BTD),), first=0)
+        # Reader 0 has one source, which it takes as it is.
+        return self._open_block((self.source(embedding_BTD, first=1),), first=0)
 
     def read(self, state: BlockState, sublayer: int) -> Tensor:
         if state.partial_BTD is None:
             return self.mix(sublayer, state.finished)
-        partial = Source.of(state.partial_BTD)
+        partial = self.source(state.partial_BTD, first=sublayer, end=sublayer + 1)
         if not state.parts:
             return self.mix(sublayer, (*state.finished, partial))
         # The parts are those of the block's later sublayers, up to its end.
         part = state.parts[sublayer - self.block_end[sublayer]]
-        return _merge(part, partial, partial.score(self.folded_query(sublayer)))
+        return _merge(part, partial.values_BTD, partial.score(sublayer))
 
     def write(self, state: BlockState, sublayer: int, output_BTD: Tensor) -> BlockState:
         partial = output_BTD if state.partial_BTD is None else state.partial_BTD + output_BTD
-        if sublayer + 1 == self.block_end[sublayer]:
-            return self._open_block((*state.finished, Source.of(partial)), first=sublayer + 1)
+        end = self.block_end[sublayer]
+        if sublayer + 1 == end:
+            return self._open_block((*state.finished, self.source(partial, first=end)), first=end)
         return state._replace(partial_BTD=partial)
 
     def finish(self, state: BlockState) -> Tensor:
@@ -184,28 +167,28 @@ class BlockAttnRes(AttnRes):
         if self.two_phase and first < self.shape.n_sublayers:
             readers = range(first + 1, self.block_end[first])
             if readers:
-                queries_RD = torch.stack([self.folded_query(reader) for reader in readers])
-                parts = _first_phase(queries_RD, finished)
+                parts = _first_phase(readers, finished)
         return BlockState(finished, None, parts)
 
 
-def _first_phase(queries_RD: Tensor, finished: Sources) -> tuple[Part, ...]:
+def _first_phase(readers: range, finished: Sources) -> tuple[Part, ...]:
     """Softmax parts over the finished blocks, one pass for all R readers."""
     values_SBTD = torch.stack([source.values_BTD for source in finished]).float()
-    inverse_rms_SBT = torch.stack([source.inverse_rms_BT for source in finished])
-    logits_RSBT = torch.einsum("rd,sbtd->rsbt", queries_RD.float(), values_SBTD) * inverse_rms_SBT
+    logits_RSBT = torch.stack(
+        [torch.stack([source.score(reader) for source in finished]) for reader in readers]
+    )
     maximum_RBT = logits_RSBT.amax(1)
     weights_RSBT = (logits_RSBT - maximum_RBT[:, None]).exp()
     sums_RBTD = torch.einsum("rsbt,sbtd->rbtd", weights_RSBT, values_SBTD)
     return tuple(map(Part, maximum_RBT, weights_RSBT.sum(1), sums_RBTD))
 
 
-def _merge(part: Part, partial: Source, logit_BT: Tensor) -> Tensor:
+def _merge(part: Part, partial_BTD: Tensor, logit_BT: Tensor) -> Tensor:
     """Adds one more source to an unfinished softmax and finishes it."""
     maximum_BT = torch.maximum(part.maximum_BT, logit_BT)
     earlier_BT = (part.maximum_BT - maximum_BT).exp()
     weight_BT = (logit_BT - maximum_BT).exp()
     normaliser_BT = part.normaliser_BT * earlier_BT + weight_BT
     mixed_BTD = part.sum_BTD * (earlier_BT / normaliser_BT).unsqueeze(-1)
-    mixed_BTD = mixed_BTD + partial.values_BTD.float() * (weight_BT / normaliser_BT).unsqueeze(-1)
-    return mixed_BTD.to(partial.values_BTD.dtype)
+    mixed_BTD = mixed_BTD + partial_BTD.float() * (weight_BT / normaliser_BT).unsqueeze(-1)
+    return mixed_BTD.to(partial_BTD.dtype)

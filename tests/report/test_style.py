@@ -1,0 +1,85 @@
+import itertools
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from attnres_eval.report.style import DARK, LIGHT, THEMES, Theme, style_at, styles, themed
+from attnres_eval.variants import VARIANTS
+
+# Machado et al. 2009, full severity, on linear RGB.
+DEFICIENCIES = {
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "none": np.eye(3).tolist(),
+}
+
+
+def linear(colour: str) -> np.ndarray:
+    value = np.array(to_rgb(colour))
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    high, low = sorted((float(weights @ linear(c)) for c in (one, other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    ) @ np.clip(rgb, 0, 1)
+    scaled = xyz / np.array([0.9505, 1.0, 1.089])
+    f = np.where(scaled > 0.008856, np.cbrt(scaled), 7.787 * scaled + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_every_colour_stands_out_from_the_page(theme: Theme) -> None:
+    assert all(contrast(colour, theme.page) >= 3 for colour in theme.colours)
+    assert contrast(theme.text, theme.page) >= 7
+    assert contrast(theme.quiet, theme.page) >= 4.5
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_colours_differ_for_every_eye(theme: Theme, deficiency: str) -> None:
+    matrix = np.array(DEFICIENCIES[deficiency])
+    seen = [lab(matrix @ linear(colour)) for colour in theme.colours]
+    nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+    assert nearest > 10
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_28_styles_differ_in_colour_and_line(theme: Theme) -> None:
+    looks = [style_at(place, theme) for place in range(28)]
+    assert len({(look.colour, look.line) for look in looks}) == 28
+
+
+def test_a_variant_looks_the_same_in_every_company() -> None:
+    alone = styles(["block_attnres"], LIGHT)["block_attnres"]
+    together = styles(["second_options", *reversed(VARIANTS)], LIGHT)
+    assert together["block_attnres"] == alone
+    assert together["second_options"] not in [together[name] for name in VARIANTS]
+
+
+def test_a_variant_keeps_marker_and_line_in_the_dark() -> None:
+    light, dark = (styles(["full_attnres"], theme)["full_attnres"] for theme in (LIGHT, DARK))
+    assert (light.marker, light.line) == (dark.marker, dark.line)
+
+
+def test_a_theme_leaves_the_users_settings_alone() -> None:
+    before = mpl.rcParams["axes.facecolor"]
+    with themed(DARK):
+        assert mpl.rcParams["axes.facecolor"] == DARK.page
+    assert mpl.rcParams["axes.facecolor"] == before
