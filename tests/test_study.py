@@ -180,7 +180,7 @@ def test_planning_needs_no_torch() -> None:
     code = (
         "import sys; from attnres_eval.study import load_study;"
         "from attnres_eval.sweep.plan import plan_rows;"
-        "rows = plan_rows(load_study('quick')); assert len(rows) == 18, len(rows);"
+        "rows = plan_rows(load_study('quick')); assert len(rows) == 27, len(rows);"
         "assert all(row['estimated_seconds'] > 0 and row['estimated_mib'] > 0 for row in rows);"
         "assert 'torch' not in sys.modules and 'lm_eval' not in sys.modules"
     )

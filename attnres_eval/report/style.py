@@ -9,10 +9,11 @@ import matplotlib as mpl
 
 from attnres_eval.variants import VARIANTS
 
-# The Okabe-Ito hues, made darker on white and lighter on black until each has a contrast of 3:1
-# or more with the page; the first is neutral and belongs to the first variant, PreNorm.
-LIGHT_COLOURS = ("#262626", "#0072B2", "#D55E00", "#00815F", "#B5508C", "#8A6D00", "#4B3FA7")
-DARK_COLOURS = ("#EDEDED", "#56B4E9", "#FF8A3D", "#2CC295", "#E59CC4", "#F0E442", "#AFA4FF")
+# Blue and vermilion are Okabe and Ito's. The others were searched by hue for the largest least
+# distance (over 20 in CIELAB) to all others as seen with normal vision, protanopia and
+# deuteranopia, at a contrast of 3:1 or more with the page. Neutral belongs to PreNorm.
+LIGHT_COLOURS = ("#262626", "#0072B2", "#D55E00", "#639985", "#661466", "#4C4000", "#2F00FF")
+DARK_COLOURS = ("#EDEDED", "#56B4E9", "#FF8A3D", "#59FF91", "#996384", "#998B63", "#6759FF")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "-",

@@ -57,7 +57,7 @@ def test_colours_differ_for_every_eye(theme: Theme, deficiency: str) -> None:
     matrix = np.array(DEFICIENCIES[deficiency])
     seen = [lab(matrix @ linear(colour)) for colour in theme.colours]
     nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
-    assert nearest > 10
+    assert nearest > 20
 
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)

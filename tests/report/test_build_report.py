@@ -1,0 +1,201 @@
+import csv
+import hashlib
+import io
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fabricate import make_study
+
+from attnres_eval.errors import UserError
+from attnres_eval.report.build import TABLES, build_report, export_table
+from attnres_eval.report.page import escape_markdown, read_table
+
+VOID = {"meta", "img", "source", "br", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects tags and text, and checks that tags nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def read(page: Path) -> Reader:
+    reader = Reader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    assert reader.open == []
+    return reader
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "runs" not in path.parts
+    }
+
+
+def test_report_holds_everything_and_comes_out_the_same(fabricated: Callable[..., Path]) -> None:
+    folder = fabricated(multipliers={"block_attnres": 1.3})
+    page = build_report(folder)
+    assert page == folder / "report.html"
+    for name in TABLES:
+        for suffix in ("csv", "md", "tex", "json"):
+            assert (folder / "tables" / f"{name}.{suffix}").stat().st_size
+    first = hashes(folder)
+    for made in ("tables", "figures"):
+        shutil.rmtree(folder / made)
+    build_report(folder)
+    assert hashes(folder) == first
+
+
+def test_the_page_needs_nothing_else(fabricated: Callable[..., Path]) -> None:
+    page = build_report(fabricated())
+    assert page.stat().st_size < 3e6
+    reader = read(page)
+    source = re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "", page.read_text())
+    assert not re.search(r"https?://|//cdn|@import|url\(", source)
+    assert not reader.all("script")
+    assert not reader.all("link")
+    images, darker = reader.all("img"), reader.all("source")
+    assert len(images) == len(darker) == 5
+    for image in images:
+        assert str(image["src"]).startswith("data:image/svg+xml;base64,")
+        assert len(str(image["alt"])) > 40
+    assert {str(item["media"]) for item in darker} == {"(prefers-color-scheme: dark)"}
+
+
+def test_the_page_can_be_walked(fabricated: Callable[..., Path]) -> None:
+    reader = read(build_report(fabricated()))
+    anchors = {attributes.get("id") for _, attributes in reader.tags}
+    links = [str(link["href"]) for link in reader.all("a")]
+    assert links[0] == "#report"
+    assert all(link.removeprefix("#") in anchors for link in links)
+    assert len(reader.all("main")) == len(reader.all("h1")) == 1
+    assert reader.all("html")[0]["lang"] == "en"
+    assert len(reader.all("table")) == len(reader.all("caption")) == 5
+    # Every table scrolls inside its own box, so that the page itself never does.
+    boxes = [box for box in reader.all("div") if box.get("class") == "scroll"]
+    assert len(boxes) == 5 + 5
+    assert all(box["tabindex"] == "0" and box["aria-label"] for box in boxes)
+
+
+def test_html_in_a_name_stays_text(fabricated: Callable[..., Path]) -> None:
+    study = make_study()
+    evil = "<script>alert('x')</script> & [link](http:x)"
+    page = build_report(fabricated(study=study.model_copy(update={"description": evil})))
+    reader = read(page)
+    assert not reader.all("script")
+    assert evil in reader.text
+    markdown = page.with_suffix(".md").read_text(encoding="utf-8")
+    assert "<script" not in markdown
+    assert "[link]" not in markdown
+
+
+def test_markdown_links_its_figures(fabricated: Callable[..., Path]) -> None:
+    page = build_report(fabricated())
+    markdown = page.with_suffix(".md").read_text(encoding="utf-8")
+    links = re.findall(r"!\[(.+?)\]\((.+?)\)", markdown)
+    assert len(links) == 5
+    assert all((page.parent / file).is_file() for _, file in links)
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len(rows) > 30
+    assert len({line.count(" |") for line in rows[:3]}) == 1
+
+
+def test_missing_runs_are_holes(fabricated: Callable[..., Path]) -> None:
+    folder = fabricated(missing=["block_attnres-d32-s0"])
+    reader = read(build_report(folder))
+    assert "26 of 27 planned runs have finished" in reader.text
+    assert "block_attnres-d32-s0" in reader.text
+    losses = {
+        row["run"]: row["nats_per_token"]
+        for row in csv.DictReader(io.StringIO(export_table(folder, "losses", "csv")))
+    }
+    assert losses["block_attnres-d32-s0"] == ""
+    assert all(value for run, value in losses.items() if run != "block_attnres-d32-s0")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"seeds": [0]},
+        {"n_sizes": 1},
+        {"n_sizes": 2, "tasks": []},
+        {"labels": ["prenorm"]},
+        {"labels": ["prenorm", "other_options"]},
+    ],
+    ids=str,
+)
+def test_small_studies_have_reports_too(
+    shape: dict[str, Any], fabricated: Callable[..., Path]
+) -> None:
+    reader = read(build_report(fabricated(study=make_study(**shape))))
+    assert "nan" not in reader.text.lower().replace("nanochat", "")
+    assert "saves compute" not in reader.text
+
+
+def test_export(fabricated: Callable[..., Path]) -> None:
+    folder = fabricated()
+    text = export_table(folder, "multipliers", "csv")
+    assert text == (folder / "tables" / "multipliers.csv").read_text().rstrip("\n")
+    assert r"\toprule" in export_table(folder, "fits", "latex")
+    assert "PreNorm" not in export_table(folder, "losses", "table")
+
+
+def test_bad_input_is_one_line(fabricated: Callable[..., Path], tmp_path: Path) -> None:
+    folder = fabricated()
+    with pytest.raises(UserError, match=r"no table 'multiplier'; did you mean multipliers\?"):
+        export_table(folder, "multiplier", "csv")
+    with pytest.raises(UserError, match=r"no table 'qqqq'; there are benchmarks, cells"):
+        export_table(folder, "qqqq", "csv")
+    with pytest.raises(UserError, match="unknown format 'xml'"):
+        export_table(folder, "fits", "xml")
+    with pytest.raises(UserError, match="no results folder"):
+        build_report(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no study\.json"):
+        export_table(tmp_path / "empty", "fits", "csv")
+
+
+def test_no_finished_run(fabricated: Callable[..., Path]) -> None:
+    folder = fabricated(missing=[config.run for config in make_study().runs()])
+    with pytest.raises(UserError, match="no finished run"):
+        build_report(folder)
+
+
+def test_text_for_markdown() -> None:
+    assert escape_markdown("a|b <i> *c* [d]\ne") == r"a\|b &lt;i> \*c\* \[d\] e"
+
+
+def test_read_tables_show_titles_intervals_and_gaps() -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {"variant": ["block_attnres", "mine"], "x": [1.0, None], "low": [0.5, None], "high": [2, 3]}
+    )
+    table = read_table(frame, {"Variant": "variant", "X": "x", "Interval": ("low", "high")}, "C")
+    assert table.rows == [["Block AttnRes", "1.000", "0.5000 to 2"], ["mine", "–", "–"]]
+    assert table.numeric == [False, True, True]
