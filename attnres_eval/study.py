@@ -87,7 +87,10 @@ class Recipe(Strict):
     """Training tokens over the matrix parameters of a PreNorm model of the same size."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 3e-3
-    """Peak rate of AdamW."""
+    """Peak rate of AdamW, at every width or at `learning_rate_width`."""
+    learning_rate_width: PositiveInt | None = None
+    """The d_model that `learning_rate` is for; at other widths it is multiplied by this over
+    d_model, the rule by which a best rate moves with width under this initialisation (LOG.md)."""
     muon_learning_rate: PositiveFloat = 2e-2
     """Peak rate of Muon, which then trains the body's matrices."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.95)
@@ -146,6 +149,12 @@ class RunConfig(Strict):
     def parsed_options(self) -> Options:
         """The variant's options as its own type."""
         return parse_options(self.variant, self.options)
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak rate of AdamW at this run's width: the same for every variant."""
+        width = self.recipe.learning_rate_width or self.shape.d_model
+        return self.recipe.learning_rate * width / self.shape.d_model
 
     @property
     def tokens(self) -> int:

@@ -57,7 +57,8 @@ def main(
 
 
 def _job(study: Study, label: str, size: str, seed: int, rate: float, scratch: Path) -> Job:
-    recipe = study.recipe.model_copy(update={"learning_rate": rate})
+    # The grid is of rates at this very size.
+    recipe = study.recipe.model_copy(update={"learning_rate": rate, "learning_rate_width": None})
     run = study.model_copy(update={"recipe": recipe}).run(label, size, seed)
     return Job(f"{rate} {seed}", train_run, (run, scratch / f"{rate} {seed}"))
 

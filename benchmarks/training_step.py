@@ -30,7 +30,7 @@ def our_step(shape: ModelShape, variant: str) -> Step:
     """One training step of ours, as the loop takes it."""
     model = Transformer(shape, variant, parse_options(variant, {}))
     initialise(model, seed=0)
-    optimiser = Optimiser(model, Recipe())
+    optimiser = Optimiser(model, Recipe(), 1e-3)
 
     def step(tokens: torch.Tensor) -> None:
         model.loss(tokens).backward()

@@ -83,7 +83,7 @@ def test_malformed_studies_give_one_clear_line(change: tuple[str, str], message:
 
 
 def test_unknown_study_names_the_bundled_ones() -> None:
-    with pytest.raises(UserError, match="no study 'quik'.*quick.*smoke"):
+    with pytest.raises(UserError, match=r"no study 'quik'.*quick.*smoke"):
         load_study("quik")
 
 
@@ -105,6 +105,15 @@ def test_quick_study_is_what_it_promises() -> None:
         assert run.shape.n_layers >= 8
         assert run.shape.context >= 256
         assert run.tokens / matrix_parameters(run.shape) >= 9.99
+
+
+def test_the_rate_falls_with_width_where_a_width_is_named() -> None:
+    sizes = "sizes: {d64: {d_model: 64, n_layers: 4, n_heads: 2}, "
+    text = MINIMAL.replace("sizes: {", sizes) + "recipe: {learning_rate: 0.01"
+    flat = parse_study(text + "}", "x")
+    assert {run.learning_rate for run in flat.runs()} == {0.01}
+    scaled = parse_study(text + ", learning_rate_width: 32}", "x")
+    assert {run.size: run.learning_rate for run in scaled.runs()} == {"d64": 0.005, "d32": 0.01}
 
 
 def test_evaluated_sizes() -> None:

@@ -14,7 +14,7 @@ from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
 from attnres_eval.report import words
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
-from attnres_eval.report.plot_scaling import Scaling, draw_scaling
+from attnres_eval.report.plot_scaling import MOST_BANDS, Scaling, draw_scaling
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
 from attnres_eval.report.select import (
     curves,
@@ -24,6 +24,9 @@ from attnres_eval.report.select import (
     primary_scores,
 )
 from attnres_eval.report.style import THEMES, Theme, label_title, themed
+
+MOST_CHECKED = 6
+"""With more variants than this the other models' multipliers are left to the table."""
 
 Tables = dict[str, pd.DataFrame]
 
@@ -87,8 +90,9 @@ def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
         "Each point is one run; lines are power laws that share one exponent. The arrow leads from"
         f" a variant's curve to {base}'s at the same loss: its length is the compute multiplier."
         f" Below, each run's loss read on {base}'s curve: the compute that {base} would need, over"
-        " the run's own. Shaded: the 95% interval of the multiplier, where there is one; it may"
-        " reach beyond the panel."
+        " the run's own. Shaded: the 95% interval of the multiplier, where there is one"
+        f"{'' if len(scaling.labels) <= MOST_BANDS else ' (of the arrow alone)'}; it may reach"
+        " beyond the panel."
         if scaling.curves
         else "Each point is one run. The runs bear no fitted curve."
     )
@@ -108,6 +112,8 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
         for variant, model in zip(rows["variant"], rows["model"], strict=True)
     ]
     rows["main"] = rows["model"] == SHARED
+    if rows["variant"].nunique() > MOST_CHECKED:
+        rows = rows[rows["main"]]
     published = PRINTED_MULTIPLIER if words.PUBLISHED_VARIANT in set(rows["variant"]) else None
     findings = [
         f"{label_title(row['variant'])} {row['multiplier']:.2f}"
@@ -117,7 +123,8 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
     caption = (
         "Dots are estimates, bars 95% intervals; an open dot has no interval, and a bar that ends"
         " in a triangle goes on. The row with a variant's name is the result (one exponent for"
-        " all variants); the rows under it are the same runs under other models."
+        " all variants)"
+        + ("." if rows["main"].all() else "; rows under it: the same runs under other models.")
     )
     alt = f"Compute multipliers over {label_title(results.study.baseline)}: "
     figure = Figure(
@@ -159,8 +166,9 @@ def _training(results: Results, folder: Path) -> Figure | None:
         return None
     baseline = results.study.baseline
     window = smoothing_window(metrics.groupby("run").size().max())
+    smoothing = f" and over {window} neighbouring logged steps" if window > 1 else ""
     caption = (
-        f"Size {largest}, mean over finished seeds and over {window} neighbouring logged steps."
+        f"Size {largest}, mean over finished seeds{smoothing}."
         f" Below, the loss minus {label_title(baseline)}'s on the same batches: negative is"
         " better."
     )

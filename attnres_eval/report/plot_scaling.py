@@ -22,6 +22,8 @@ from attnres_eval.report.style import Style, Theme, label_title, styles, themed
 
 WIDTH = 7.0
 """Inches, of every figure."""
+MOST_BANDS = 4
+"""With more variants than this only the arrow's band is drawn: more would cover each other."""
 WIDEST_MULTIPLIER = 4.0
 """The lower panel shows at most this factor on either side of 1; an interval may go on."""
 
@@ -77,6 +79,11 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
         handles, names = upper.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=legend_columns(len(names)))
         return figure
+
+
+def _has_band(scaling: Scaling, label: str, row: pd.Series) -> bool:
+    few = len(scaling.labels) <= MOST_BANDS
+    return scaling.same_everywhere and has_interval(row) and (few or label == scaling.arrow)
 
 
 def legend_columns(n_names: int) -> int:
@@ -135,7 +142,7 @@ def _curve(
     )
     base = scaling.curves.get(scaling.baseline)
     for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
-        if scaling.same_everywhere and base is not None and has_interval(row):
+        if base is not None and _has_band(scaling, label, row):
             axes.fill_between(
                 compute,
                 base.loss(compute * row["ci_low"]),
@@ -250,7 +257,7 @@ def _multiplier_panel(
                 continue
             shown.append(row["multiplier"])
             axes.axhline(row["multiplier"], color=look.colour, linestyle=look.line)
-            if has_interval(row):
+            if _has_band(scaling, label, row):
                 shown += [row["ci_low"], row["ci_high"]]
                 axes.axhspan(
                     row["ci_low"], row["ci_high"], color=look.colour, alpha=0.12, linewidth=0

@@ -136,9 +136,10 @@ def published_comparison(multipliers: pd.DataFrame) -> str:
         return ""
     row = rows.iloc[0]
     ratio = TARGET_PFLOPS_DAYS / row["target_compute_pflops_days"]
+    ratio_words = f"{float(f'{ratio:.2g}'):,.0f}" if ratio < 1e6 else power_of_ten(ratio)
     text = (
         f"Published ({SOURCE}): {PRINTED_MULTIPLIER:g} for Block AttnRes at"
-        f" {TARGET_PFLOPS_DAYS:g} PFLOP/s-days, about {float(f'{ratio:.2g}'):,.0f} times the"
+        f" {TARGET_PFLOPS_DAYS:g} PFLOP/s-days, about {ratio_words} times the"
         " compute compared here."
     )
     if has_interval(row):
@@ -167,12 +168,12 @@ def run_sentences(results: Results) -> list[str]:
         )
     seeds = counted(len(study.seeds), "seed")
     low, high = runs["flops"].min(), runs["flops"].max()
-    rate = (
-        f"Muon (peak rate {recipe.muon_learning_rate:g}) with AdamW (peak rate"
-        f" {recipe.learning_rate:g})"
-        if recipe.optimizer == "muon"
-        else f"AdamW, peak learning rate {recipe.learning_rate:g}"
-    )
+    peak = f"{recipe.learning_rate:g}"
+    if recipe.learning_rate_width is not None:
+        peak += f" at d_model {recipe.learning_rate_width}, falling as 1 / d_model"
+    rate = f"AdamW, peak learning rate {peak}"
+    if recipe.optimizer == "muon":
+        rate = f"Muon (peak rate {recipe.muon_learning_rate:g}) with AdamW (peak rate {peak})"
     shares = sum(data.corpora.values())
     corpora = [
         name if len(data.corpora) == 1 else f"{name} ({share / shares:.0%})"
@@ -184,8 +185,8 @@ def run_sentences(results: Results) -> list[str]:
         f" those of {label_title(study.baseline)}. {len(runs)} of {len(results.runs)} planned runs"
         " have finished.",
         f"Compute per run spans {power_of_ten(low)} to {power_of_ten(high)} FLOPs, a factor of"
-        f" {high / low:.3g}; {recipe.tokens_per_parameter:g} training tokens per matrix"
-        " parameter of a PreNorm model of the size.",
+        f" {high / low:.3g}. Training tokens over the matrix parameters of a PreNorm model"
+        f" of the size: {recipe.tokens_per_parameter:g}.",
         f"Corpus {listed(corpora)}, byte-level BPE of {data.vocab_size:,} entries, context"
         f" {recipe.context}, {recipe.batch_sequences} sequences a step; {rate}, the same for all"
         f" variants; {recipe.schedule} schedule. All variants of a seed see the same batches in"

@@ -67,7 +67,7 @@ def train(
     initialise(model, config.seed)
     model.activation_checkpointing = recipe.activation_checkpointing
     model.to(device).train()
-    optimiser = Optimiser(model, recipe)
+    optimiser = Optimiser(model, recipe, config.learning_rate)
     batches = Batches(
         data.train,
         config.data.corpora,
@@ -109,7 +109,7 @@ def train(
             raise UserError(
                 f"run {config.run} diverged: at step {step + 1} of {config.steps} the loss is"
                 f" {loss.item()} and the gradient norm {grad_norm.item()}; lower"
-                f" recipe.learning_rate ({recipe.learning_rate})"
+                f" recipe.learning_rate ({config.learning_rate:g} at this width)"
             )
         optimiser.step(factor)
 
@@ -121,7 +121,7 @@ def train(
                 tokens=done * recipe.batch_sequences * recipe.context,
                 flops=done * flops_per_step,
                 loss=loss.item(),
-                learning_rate=recipe.learning_rate * factor,
+                learning_rate=config.learning_rate * factor,
                 grad_norm=grad_norm.item(),
                 seconds=seconds,
                 tokens_per_second=done * recipe.batch_sequences * recipe.context / seconds,

@@ -28,7 +28,7 @@ def parameter_groups(model: Transformer) -> Groups:
 class Optimiser:
     """One or two torch optimisers that step together."""
 
-    def __init__(self, model: Transformer, recipe: Recipe) -> None:
+    def __init__(self, model: Transformer, recipe: Recipe, learning_rate: float) -> None:
         groups = parameter_groups(model)
         adamw_decayed = groups["tables"]
         self.parts: dict[str, torch.optim.Optimizer] = {}
@@ -45,13 +45,13 @@ class Optimiser:
                 {"params": adamw_decayed, "weight_decay": recipe.weight_decay},
                 {"params": groups["plain"], "weight_decay": 0.0},
             ],
-            lr=recipe.learning_rate,
+            lr=learning_rate,
             betas=recipe.betas,
             fused=True,
         )
         self.peaks = {
             "muon": recipe.muon_learning_rate,
-            "adamw": recipe.learning_rate,
+            "adamw": learning_rate,
         }
 
     def step(self, factor: float) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fabricate import make_study
+from fabricate import fabricate, make_study
 
 from attnres_eval.analysis.collect import Results, collect
-from attnres_eval.report.build import study_tables
+from attnres_eval.report.build import build_report, study_tables
 from attnres_eval.report.figures import Tables
 
 
@@ -18,6 +18,13 @@ class Analysed:
     folder: Path
     results: Results
     tables: Tables
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a whole report, not to be written to."""
+    folder = tmp_path_factory.mktemp("built")
+    return build_report(fabricate(folder, multipliers={"block_attnres": 1.3}))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from attnres_eval.errors import UserError
 from attnres_eval.report.formats import FORMATS, format_table
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"variant": "a_b|c[red]", "loss": 1.23456789, "seeds": 2},
     {"variant": "plain", "loss": None, "seeds": 1},
 ]

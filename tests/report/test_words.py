@@ -162,3 +162,11 @@ def test_lists(items: list[str], text: str) -> None:
 def test_powers_of_ten() -> None:
     assert words.power_of_ten(5.984e14) == "5.98×10¹⁴"
     assert words.compute(8.64e12) == "8.64×10¹² FLOPs (1.00×10⁻⁷ PFLOP/s-days)"
+
+
+def test_a_learning_rate_that_depends_on_the_width(analysed: Callable[..., Any]) -> None:
+    results = analysed().results
+    recipe = results.study.recipe.model_copy(update={"learning_rate_width": 32})
+    study = results.study.model_copy(update={"recipe": recipe})
+    changed = type(results)(**{**vars(results), "study": study})
+    assert "0.003 at d_model 32, falling as 1 / d_model" in " ".join(words.run_sentences(changed))

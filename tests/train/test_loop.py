@@ -242,7 +242,7 @@ def test_weights_without_decay_are_norms_and_residual(make_run: Any) -> None:
 
     config = make_run("block_attnres")
     model = Transformer(config.shape, config.variant, config.parsed_options)
-    optimiser = Optimiser(model, config.recipe)
+    optimiser = Optimiser(model, config.recipe, config.learning_rate)
     decayed, plain = optimiser.parts["adamw"].param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
     names = {id(parameter): name for name, parameter in model.named_parameters()}

@@ -28,7 +28,7 @@ class Source(NamedTuple):
     """Logits w_r . RMSNorm_r(v), fp32, one (B, T) a reader."""
 
     def score(self, reader: int) -> Tensor:
-        """This source's logit for one reader, (B, T)."""
+        """The logit of this source for one reader, (B, T)."""
         return self.scores_RBT[reader - self.first_reader]
 
 
