@@ -1,6 +1,5 @@
 """The command line: each command parses, calls one function, and prints."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +27,9 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of benchmarks: gpqa/, mmlu_pro/, bbh/ ..."),
 ]
-Workers = Annotated[int | None, typer.Option(help="Processes; one a core by default.", min=1)]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes; by default one an accelerator, or one a core.", min=1)
+]
 
 
 def _print(rows: Any, format: str) -> None:
@@ -41,19 +42,16 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @app.command()
 def plan(study: StudyName, workers: Workers = None, format: Format = "table") -> None:
     """Print every run of a study with its price, before anything is spent."""
     from attnres_eval.study import load_study
+    from attnres_eval.sweep.executor import cores
     from attnres_eval.sweep.plan import plan_rows, total_seconds
 
     loaded = load_study(study)
     _print(plan_rows(loaded), format)
-    processes = workers or _cores()
+    processes = workers or cores()
     minutes = total_seconds(loaded, processes) / 60
     _say(f"training takes about {minutes:.1f} minutes on {processes} cores of this machine")
 
@@ -83,17 +81,21 @@ def reproduce(
     else:
         from attnres_eval.report.build import build_report
         from attnres_eval.study import load_study
-        from attnres_eval.sweep.executor import LocalExecutor
+        from attnres_eval.sweep.executor import LocalExecutor, default_workers
         from attnres_eval.sweep.run import run_study
 
-        result = run_study(
-            load_study(study),
-            out,
-            LocalExecutor(workers or _cores()),
-            force=force,
-            data_dir=data_dir,
-            say=_say,
-        )
+        try:
+            result = run_study(
+                load_study(study),
+                out,
+                LocalExecutor(workers or default_workers()),
+                force=force,
+                data_dir=data_dir,
+                say=_say,
+            )
+        except KeyboardInterrupt:
+            _say("interrupted: run the same command again to go on")
+            raise
         failures = result.failures
         for name, failure in failures.items():
             _say(f"run {name} has no result: {failure}")
@@ -189,12 +191,12 @@ def export(
 
 
 def main() -> None:
-    """Runs the command line. A user's error is one line on stderr and exit code 2."""
+    """Runs the command line. A user's error is one line on stderr and exit code 2.
+
+    Typer ends with 130 on an interrupt.
+    """
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)

@@ -77,9 +77,9 @@ def read_jsonl(path: Path) -> list[Any]:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        line = len(values) + 1
+        number = len(values) + 1
         raise UserError(
-            f"{path} line {line} is not valid JSON ({error}); delete the file and run again"
+            f"{path} line {number} is not valid JSON ({error}); delete the file and run again"
         ) from None
     return values
 

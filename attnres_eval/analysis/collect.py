@@ -93,7 +93,8 @@ def _check_config(folder: RunFolder, config: RunConfig) -> None:
         if folder.finished:
             raise UserError(f"{folder.config} is missing; delete the run's folder and run again")
         return
-    if read_json(folder.config) != config.model_dump(mode="json"):
+    # As a RunConfig: a key that a later version added has its default in older records.
+    if read_record(folder.config, RunConfig) != config:
         raise UserError(
             f"{folder.config} is not a run of this folder's study.json; delete the run's folder"
             " and run the study again"

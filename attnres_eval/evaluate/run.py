@@ -101,7 +101,10 @@ def evaluate(
         for task, _ in loaded:
             _check(task, lm)
         for task, ask in loaded:
-            result = score(task, ask.limit, lm)
+            try:
+                result = score(task, ask.limit, lm)
+            except UserError as error:
+                raise UserError(f"task {task.name}: {error}") from None
             results.append(result)
             scored = task_records(
                 task, result, limit=ask.limit, model_sha256=network.sha256, backend=backend

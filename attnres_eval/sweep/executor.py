@@ -62,11 +62,13 @@ class LocalExecutor:
         """
         if not jobs:
             return
+        context = multiprocessing.get_context("spawn")
         with _single_threaded():
             pool = concurrent.futures.ProcessPoolExecutor(
                 max_workers=min(self.workers, len(jobs)),
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=context,
                 initializer=_start_worker,
+                initargs=(context.Value("i", 0),),
             )
             try:
                 names = {pool.submit(_attempt, job): job.name for job in jobs}
@@ -102,10 +104,31 @@ def _attempt(job: Job) -> tuple[Any, str | None]:
         return None, f"{job.name} ran out of memory"
 
 
-def _start_worker() -> None:
+def default_workers() -> int:
+    """One worker an accelerator where there are any, else one a core."""
+    import torch
+
+    return torch.cuda.device_count() or cores()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker(started: Any) -> None:
+    """Gives a worker its thread, and its accelerator where there are any.
+
+    Args:
+        started: a shared counter of the workers started so far.
+    """
     import torch
 
     torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        with started.get_lock():
+            torch.cuda.set_device(started.value % torch.cuda.device_count())
+            started.value += 1
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

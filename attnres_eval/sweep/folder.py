@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from attnres_eval.errors import UserError
-from attnres_eval.files import read_json, write_json
-from attnres_eval.records import RunFolder, run_folders
+from attnres_eval.files import write_json
+from attnres_eval.records import RunFolder, read_record, run_folders
 from attnres_eval.study import RunConfig, Study
 
 
@@ -30,7 +30,8 @@ def claim(results: Path, study: Study, force: bool) -> None:
     wanted = study.model_dump(mode="json")
     record = results / "study.json"
     if record.is_file():
-        found = read_json(record)
+        # As a Study: a key that a later version added has its default in older records.
+        found = read_record(record, Study).model_dump(mode="json")
         if found == wanted:
             return
         if not force:
@@ -62,8 +63,8 @@ def differences(found: Any, wanted: Any, key: str = "") -> list[str]:
 
 
 def _drop_changed_runs(results: Path, study: Study) -> None:
-    wanted = {run.run: run.model_dump(mode="json") for run in study.runs()}
+    wanted = {run.run: run for run in study.runs()}
     for folder in run_folders(results):
-        same = folder.config.is_file() and read_json(folder.config) == wanted.get(folder.path.name)
-        if not same:
+        found = read_record(folder.config, RunConfig) if folder.config.is_file() else None
+        if found is None or found != wanted.get(folder.path.name):
             shutil.rmtree(folder.path)
