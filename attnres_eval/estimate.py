@@ -14,8 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from attnres_eval.study import RunConfig
 
-UTILISATION = {16: 0.20, 20: 0.25, 28: 0.30, 40: 0.35, 64: 0.42, 128: 0.50}
+UTILISATION = {16: 0.19, 24: 0.22, 36: 0.29, 64: 0.34, 128: 0.46}
 """Share of the fp32 matrix rate that eager PreNorm training reaches, by d_model, one thread."""
+
+TRAFFIC_FLOPS_PER_ELEMENT = 35.0
+"""Mixing is bound by memory: an element of its traffic takes as long as this many FLOPs."""
 
 PROCESS_BYTES = 450 * 2**20
 """Resident memory of a process that has loaded torch and done nothing else."""
@@ -44,12 +47,8 @@ def training_seconds(config: RunConfig) -> float:
     """Estimate of a run's training time on one thread, residual traffic included."""
     cost = config.cost()
     rate = matmul_flops_per_second() * utilisation(config.shape.d_model)
-    # Mixing is bound by memory: per element of traffic it takes about as long as this many FLOPs.
     traffic_flops = 3 * cost.residual_traffic_elements_per_token * TRAFFIC_FLOPS_PER_ELEMENT
     return (cost.training_flops_per_token + traffic_flops) * config.tokens / rate
-
-
-TRAFFIC_FLOPS_PER_ELEMENT = 12.0
 
 
 def training_bytes(config: RunConfig) -> float:

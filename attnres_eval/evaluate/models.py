@@ -70,6 +70,8 @@ def load_model(
                 **source,
                 dtype=DTYPES[precision],
                 output_loading_info=True,
+                # Reported below, in one line, and not raised as a table.
+                ignore_mismatched_sizes=True,
                 trust_remote_code=False,
             )
             tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)

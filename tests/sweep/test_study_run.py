@@ -185,7 +185,11 @@ def test_interrupt_ends_with_130_and_the_study_goes_on_later(corpus: Path, tmp_p
     out = tmp_path / "out"
     command = [sys.executable, "-m", "attnres_eval", "reproduce", "--study", str(study)]
     process = subprocess.Popen(
-        [*command, "--out", str(out)], stderr=subprocess.PIPE, start_new_session=True
+        [*command, "--out", str(out)],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # A shell that runs the tests in its background has them ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 120
     while not list(out.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
