@@ -20,8 +20,8 @@ UTILISATION = {16: 0.19, 24: 0.22, 36: 0.29, 64: 0.34, 128: 0.46}
 TRAFFIC_FLOPS_PER_ELEMENT = 35.0
 """Mixing is bound by memory: an element of its traffic takes as long as this many FLOPs."""
 
-PROCESS_BYTES = 450 * 2**20
-"""Resident memory of a process that has loaded torch and done nothing else."""
+PROCESS_BYTES = 560 * 2**20
+"""Resident memory of a worker beside what is counted below: torch, transformers, the data."""
 
 
 @functools.cache
