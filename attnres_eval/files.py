@@ -84,12 +84,6 @@ def read_jsonl(path: Path) -> list[Any]:
     return values
 
 
-def write_jsonl(path: Path, values: list[Any]) -> None:
-    """Writes one JSON value a line, whole or not at all."""
-    lines = (json.dumps(value, allow_nan=False) + "\n" for value in values)
-    write_text(path, "".join(lines))
-
-
 def sha256_of_file(path: Path) -> str:
     """The hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
