@@ -57,6 +57,37 @@ def plan(study: StudyName, workers: Workers = None, format: Format = "table") ->
 
 
 @app.command()
+def variants(
+    name: Annotated[str | None, typer.Argument(help="One variant: its documentation.")] = None,
+    d_model: Annotated[int, typer.Option(min=2)] = 512,
+    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 16,
+    heads: Annotated[int, typer.Option(min=1)] = 8,
+    vocab: Annotated[int, typer.Option(min=1)] = 32_000,
+    context: Annotated[int, typer.Option(min=1)] = 2048,
+    family: Annotated[str | None, typer.Option(help="Part of a family's name.")] = None,
+    format: Format = "table",
+) -> None:
+    """List the residual variants with source and price at a size, or explain one."""
+    from attnres_eval.catalogue import (
+        BRIEF,
+        catalogue_rows,
+        chosen_variants,
+        decoder,
+        variant_text,
+    )
+
+    shape = decoder(d_model, layers, heads, vocab, context)
+    chosen = chosen_variants(name, family)
+    if name is not None and format == "table":
+        print(variant_text(chosen[0], shape))
+    else:
+        brief = format == "table"
+        _print(catalogue_rows(shape, chosen, brief=brief), format)
+        if brief:
+            _say(BRIEF)
+
+
+@app.command()
 def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
     study: Annotated[str | None, typer.Option(help="A study's file or name.")] = None,
@@ -158,6 +189,27 @@ def evaluate(
     _print(rows, format)
 
 
+@app.command()
+def inspect(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for tables and figures.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to score, the first.")] = 8192,
+    text: Annotated[
+        Path | None, typer.Option(help="A file of plain text; the run's held-out text by default.")
+    ] = None,
+    format: Format = "table",
+) -> None:
+    """Show what each sublayer does: magnitude, gradient, cost of skipping, and who reads whom."""
+    from attnres_eval.inspection.run import inspect_path
+    from attnres_eval.report.inspected import sublayer_table, write_inspected
+
+    found = inspect_path(checkpoint, tokens, text)
+    if out is not None:
+        write_inspected(found.label, found.size, found.record, out)
+    _print(sublayer_table(found.record), format)
+    _say(f"loss {found.record.loss:.4f} nats per token on {found.record.tokens:,} tokens")
+
+
 @app.command(
     "lm-eval",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
@@ -181,7 +233,7 @@ def report(results: Annotated[Path, typer.Argument(help="A results folder.")]) -
 @app.command()
 def export(
     results: Annotated[Path, typer.Argument(help="A results folder.")],
-    table: Annotated[str, typer.Option(help="losses, fits, multipliers or benchmarks.")],
+    table: Annotated[str, typer.Option(help="losses, differences, fits, multipliers ...")],
     format: Format = "table",
 ) -> None:
     """Print one table of a results folder."""

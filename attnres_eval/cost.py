@@ -7,9 +7,10 @@ The convention, stated once and used everywhere:
   products and the embedding look-up count as nothing; the head counts, tied or not.
 - Attention is causal: a token at position t reads t + 1 keys, (T + 1) / 2 on average over a
   context of T, so scores and values cost 2 n_heads head_dim (T + 1) per token and layer.
-- The residual's own contractions count: each score is a dot product of width d_model and each
-  mixed source a multiply-add of width d_model. A plain addition counts as nothing, since it is
-  no contraction.
+- The residual's own contractions count: a dot product of width d_model costs 2 d_model, and a
+  combination of k vectors (streams, earlier outputs) with a learned or computed weight each costs
+  2 k d_model for each result. A plain addition counts as nothing, and so does a constant factor, a
+  single learned scale and a gate on the way of a vector, since none is a contraction.
 - A training step costs three times the forward pass; with activation checkpointing four times,
   the recomputed forward pass included.
 - Residual traffic is the number of elements that the residual reads and writes per token in the
@@ -81,7 +82,7 @@ def model_cost(
     """
     residual = get_variant(variant).cost(shape, options)
     matrices = matrix_parameters(shape)
-    norms = shape.d_model * (shape.n_sublayers + 1)
+    norms = shape.d_model * (shape.n_sublayers + 1 + residual.norm_change)
     if shape.qk_norm:
         norms += 2 * shape.head_dim * shape.n_layers
     embedding = 0 if shape.tied_head else shape.vocab_size * shape.d_model

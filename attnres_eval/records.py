@@ -9,13 +9,14 @@ results/<study>/
   runs/<run>/checkpoint/        transformers folder: config.json, model.safetensors, tokenizer
   runs/<run>/resume/            what a killed run continues from; gone when it has finished
   runs/<run>/evaluation/<task>.json   TaskRecord, no benchmark text
+  runs/<run>/inspection.json    InspectionRecord; of the largest size's runs
   tables/ figures/ report.html report.md
 """
 
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from attnres_eval.errors import UserError
 from attnres_eval.files import read_json, read_jsonl, write_json
@@ -120,6 +121,42 @@ class TaskRecord(Record):
     """The tasks of a group; empty for a task."""
 
 
+class InspectionRecord(Record):
+    """What goes on inside one model, measured on held-out text.
+
+    Sources are the embedding, 0, and the outputs of the L sublayers, 1 to L; readers are the L
+    sublayers and, last, the aggregation before the final norm.
+    """
+
+    model_sha256: str
+    data_sha256: str
+    """Hash of the tokenizer and the token files, or of the text file."""
+    limit: int
+    """Tokens asked for."""
+    tokens: int
+    """Tokens scored."""
+    loss: float
+    """Nats per token."""
+    mixing: list[list[float | None]]
+    """M, (L + 1, L + 1): row i a source, column l a reader; 0 where the reader comes before the
+    source, None where the source is zero at every token."""
+    output_rms: list[float]
+    """Of each source's elements, (L + 1)."""
+    gradient_rms: list[float]
+    """Of the derivatives of the summed loss, in nats, by each source's elements, (L + 1)."""
+    skip_loss_change: list[float | None]
+    """Nats per token that the loss rises by when a sublayer puts out zeros, (L); None where it is
+    then no finite number."""
+
+    @model_validator(mode="after")
+    def _one_depth(self) -> "InspectionRecord":
+        sources = len(self.skip_loss_change) + 1
+        parts: list[Any] = [self.output_rms, self.gradient_rms, self.mixing, *self.mixing]
+        if any(len(part) != sources for part in parts):
+            raise ValueError(f"its parts differ in depth; {sources - 1} sublayers were skipped")
+        return self
+
+
 class RunFolder:
     """The files of one run."""
 
@@ -132,6 +169,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint"
         self.resume = path / "resume"
         self.evaluation = path / "evaluation"
+        self.inspection = path / "inspection.json"
 
     @property
     def finished(self) -> bool:

@@ -128,6 +128,8 @@ class Evaluation(Strict):
     sizes: list[str] | Literal["largest", "all", "none"] = "largest"
     tasks: dict[str, Task | None] = {}
     batch_size: PositiveInt = 32
+    inspection_tokens: NonNegativeInt = 8192
+    """Held-out tokens on which the runs of the largest size are inspected, at most; 0 for none."""
 
 
 class RunConfig(Strict):
@@ -272,15 +274,20 @@ class Study(Strict):
             for label in self.variants
         ]
 
+    @property
+    def largest_size(self) -> str:
+        """The size of most matrix parameters, and so of most FLOPs."""
+        return max(self.sizes, key=lambda size: matrix_parameters(self.shape(size)))
+
     def evaluated_sizes(self) -> list[str]:
-        """Sizes whose runs are scored on the tasks; the largest is the one of most FLOPs."""
+        """Sizes whose runs are scored on the tasks."""
         chosen = self.evaluation.sizes
         if chosen == "none" or not self.evaluation.tasks:
             return []
         if chosen == "all":
             return list(self.sizes)
         if chosen == "largest":
-            return [max(self.sizes, key=lambda size: matrix_parameters(self.shape(size)))]
+            return [self.largest_size]
         return list(chosen)
 
 

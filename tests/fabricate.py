@@ -10,6 +10,7 @@ import numpy as np
 from attnres_eval.files import write_json
 from attnres_eval.records import (
     GeneratedRecord,
+    InspectionRecord,
     Machine,
     Metrics,
     QuestionRecord,
@@ -65,6 +66,7 @@ def fabricate(
     generation: Sequence[str] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
     missing: Sequence[str] = (),
+    inspected: bool = True,
     random_seed: int = 0,
 ) -> Path:
     """Writes a whole results folder.
@@ -85,6 +87,7 @@ def fabricate(
         generation: tasks of the study that generate text; the others are multiple choice.
         groups: subtasks by the group's name; the group is a task of the study.
         missing: runs that have not finished.
+        inspected: whether the runs of the largest size have been inspected.
         random_seed: of all noise.
     """
     multipliers, skill = multipliers or {}, skill or {}
@@ -104,6 +107,8 @@ def fabricate(
             write_record(run.config, config)  # type: ignore[arg-type]
             continue
         _write_run(run, config, loss)
+        if inspected and config.size == study.largest_size:
+            write_record(run.inspection, inspection(config))
         if config.size not in study.evaluated_sizes():
             continue
         for task, ask in study.evaluation.tasks.items():
@@ -167,6 +172,30 @@ def _write_run(run: RunFolder, config: RunConfig, loss: float) -> None:
             ),
             data_sha256="f" * 64,
         ),
+    )
+
+
+def inspection(config: RunConfig) -> InspectionRecord:
+    """Outputs that grow with depth and gradients that fall, faster for PreNorm than for others.
+
+    A reader reads all sources with equal weights, PreNorm's with ones. A seed adds 1% to all.
+    """
+    n_sublayers = config.shape.n_sublayers
+    plain, more = config.label == "prenorm", 1 + 0.01 * config.seed
+    rate = 0.1 if plain else 0.02
+    places = range(n_sublayers + 1)
+    return InspectionRecord(
+        model_sha256=config.run,
+        data_sha256="f" * 64,
+        limit=8192,
+        tokens=8192,
+        loss=3.0,
+        mixing=[
+            [more / (1 if plain else r + 1) if i <= r else 0.0 for r in places] for i in places
+        ],
+        output_rms=[more * math.exp(rate * i) for i in places],
+        gradient_rms=[more * 0.01 * math.exp(-rate * i) for i in places],
+        skip_loss_change=[more * 0.5 / (i + 1) - 0.05 for i in range(n_sublayers)],
     )
 
 

@@ -14,7 +14,7 @@ ORDER = [
     {"errors", "shape"},
     {"files", "variants"},
     {"cost"},
-    {"study", "records", "reference"},
+    {"study", "records", "reference", "catalogue"},
     {"estimate"},
     {"data"},
     {"model"},
@@ -29,6 +29,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 TORCH_FREE = [
     "cli",
     "cost",
+    "catalogue",
     "study",
     "records",
     "estimate",

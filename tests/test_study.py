@@ -14,11 +14,11 @@ from attnres_eval.study import RunConfig, bundled_folder, load_study, parse_stud
 from attnres_eval.variants import (
     VARIANTS,
     VariantSpec,
-    block_sources,
     get_variant,
     parse_options,
     register,
 )
+from attnres_eval.variants.attnres import block_sources
 
 MINIMAL = """
 name: tiny

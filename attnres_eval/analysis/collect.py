@@ -11,6 +11,7 @@ from attnres_eval.cost import PFLOPS_DAY, Cost
 from attnres_eval.errors import UserError
 from attnres_eval.files import read_json
 from attnres_eval.records import (
+    InspectionRecord,
     Machine,
     Metrics,
     RunFolder,
@@ -35,6 +36,8 @@ class Results:
     """Task records by run. A group stands for its tasks, with all their questions."""
     machines: dict[str, Machine]
     """Where each finished run ran."""
+    inspections: dict[str, InspectionRecord]
+    """By run, of the finished runs that were inspected."""
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -56,7 +59,7 @@ def collect(path: Path) -> Results:
     study = read_record(path / "study.json", Study)
     rows, curves = [], []
     tasks: dict[str, list[TaskRecord]] = {}
-    machines = {}
+    machines, inspections = {}, {}
     for config in study.runs():
         folder = RunFolder(path / "runs" / config.run)
         _check_config(folder, config)
@@ -70,6 +73,8 @@ def collect(path: Path) -> Results:
             files = sorted(folder.evaluation.glob("*.json"))
             records = [read_record(file, TaskRecord) for file in files]
             tasks[config.run] = pool_groups(records)
+            if folder.inspection.is_file():
+                inspections[config.run] = read_record(folder.inspection, InspectionRecord)
     if not machines:
         raise UserError(f"{path} holds no finished run; run the study first")
     runs = pd.DataFrame(rows)
@@ -85,6 +90,7 @@ def collect(path: Path) -> Results:
         curves=pd.DataFrame(curves),
         tasks=tasks,
         machines=machines,
+        inspections=inspections,
     )
 
 

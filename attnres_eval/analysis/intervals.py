@@ -32,9 +32,12 @@ class Interval(NamedTuple):
 NO_INTERVAL = Interval(math.nan, math.nan)
 
 
-def t_quantile(degrees_of_freedom: float) -> float:
-    """How many standard errors a two-sided 95% interval reaches to each side."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom))
+def t_quantile(degrees_of_freedom: float, comparisons: int = 1) -> float:
+    """How many standard errors a two-sided 95% interval reaches to each side.
+
+    With several comparisons (Bonferroni), 95% is the least chance that all of them hold.
+    """
+    return float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / comparisons, degrees_of_freedom))
 
 
 def t_interval(values: ArrayLike) -> Interval:

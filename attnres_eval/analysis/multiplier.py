@@ -151,7 +151,7 @@ def _of_label(
         elif not math.isnan(value) and not interval.exists:
             notes.append("all estimates are equal: no interval")
         extrapolated = not lowest * 0.999 <= target <= highest * 1.001
-        if extrapolated:
+        if extrapolated and not math.isnan(value):
             notes.append("target outside the fitted range")
         elif value > 1 and target * value > highest * 1.001:
             reach = target * value / highest

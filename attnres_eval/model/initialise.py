@@ -5,21 +5,15 @@ of one seed start from the same body whatever their residual, and however many n
 residual draws.
 """
 
-import hashlib
 import math
 
 import torch
 from torch import Tensor, nn
 
+from attnres_eval.model.draw import normal
 from attnres_eval.model.transformer import Transformer
 
 RESIDUAL_OUTPUTS = ("attention.out.weight", "mlp.down.weight")
-
-
-def generator_for(seed: int, name: str) -> torch.Generator:
-    """A generator that depends on the seed and the name alone."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def initialise(model: Transformer, seed: int) -> None:
@@ -28,7 +22,8 @@ def initialise(model: Transformer, seed: int) -> None:
     Matrices are normal with variance 1 / fan_in; those that write to the residual (attention's
     output, the MLP's down projection) are divided by sqrt(n_sublayers), as in GPT-2, which keeps
     a plain sum's variance independent of depth. The embedding is normal with variance
-    1 / d_model, so that a tied head starts with logits of unit variance. Gains are one.
+    1 / d_model, so that a tied head starts with logits of unit variance. Gains are one. The
+    residual sets its own parameters, and may then adapt the body's.
 
     Raises:
         RuntimeError: a parameter was left unset.
@@ -36,7 +31,7 @@ def initialise(model: Transformer, seed: int) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(math.nan)
-        model.residual.initialise()
+        model.residual.initialise(seed)
         for name, parameter in model.named_parameters():
             if name.startswith("residual."):
                 continue
@@ -44,6 +39,7 @@ def initialise(model: Transformer, seed: int) -> None:
                 nn.init.ones_(parameter)
             else:
                 _normal(parameter, seed, name, model.shape.n_sublayers)
+        model.residual.adapt(model.layers)
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise RuntimeError(f"nobody initialised parameter {name}")
@@ -54,6 +50,4 @@ def _normal(parameter: Tensor, seed: int, name: str, n_sublayers: int) -> None:
     std = parameter.shape[-1] ** -0.5
     if name.endswith(RESIDUAL_OUTPUTS):
         std *= n_sublayers**-0.5
-    # Drawn on the CPU, so that all devices start alike.
-    drawn = torch.empty(parameter.shape).normal_(0, std, generator=generator_for(seed, name))
-    parameter.copy_(drawn)
+    normal(parameter, std, seed, name)

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnres_eval.model.residuals import build_residual
+from attnres_eval.model.residuals.base import NORM_EPSILON, QKV
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
 
-NORM_EPSILON = 1e-6
 ROPE_BASE = 10_000.0
 
 
@@ -55,22 +55,40 @@ def rotate(x_BHTK: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal grouped-query attention: project, then attend, with the residual's say between."""
+    """Causal grouped-query attention: project, then attend, with the residual's say between.
 
-    def __init__(self, shape: ModelShape) -> None:
+    Args:
+        shape: the decoder's sizes.
+        normed: whether to normalise what is read.
+        separate: whether queries, keys and values have inputs, and then norms, of their own.
+    """
+
+    def __init__(self, shape: ModelShape, normed: bool = True, separate: bool = False) -> None:
         super().__init__()
         self.shape = shape
-        self.norm = RMSNorm(shape.d_model)
+        self.norm = RMSNorm(shape.d_model) if normed else nn.Identity()
+        if separate:
+            self.k_input_norm = RMSNorm(shape.d_model)
+            self.v_input_norm = RMSNorm(shape.d_model)
         query, key = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
+        self.widths = (query, key, key)
         self.qkv = nn.Linear(shape.d_model, query + 2 * key, bias=False)
         self.out = nn.Linear(query, shape.d_model, bias=False)
         self.q_norm = RMSNorm(shape.head_dim) if shape.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(shape.head_dim) if shape.qk_norm else nn.Identity()
 
-    def project(self, h_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, read: Tensor | QKV) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, T, K), keys and values (B, G, T, K), before the rotary embedding."""
         shape = self.shape
-        heads = self.qkv(self.norm(h_BTD)).unflatten(-1, (-1, shape.head_dim)).transpose(1, 2)
+        if isinstance(read, QKV):
+            inputs = self.norm(read.q), self.k_input_norm(read.k), self.v_input_norm(read.v)
+            weights = self.qkv.weight.split(self.widths)
+            projected = torch.cat(
+                [F.linear(x, weight) for x, weight in zip(inputs, weights, strict=True)], dim=-1
+            )
+        else:
+            projected = self.qkv(self.norm(read))
+        heads = projected.unflatten(-1, (-1, shape.head_dim)).transpose(1, 2)
         q, k, v = heads.split([shape.n_heads, shape.n_kv_heads, shape.n_kv_heads], dim=1)
         return self.q_norm(q), self.k_norm(k), v
 
@@ -106,9 +124,9 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """SwiGLU (arXiv:2002.05202)."""
 
-    def __init__(self, shape: ModelShape) -> None:
+    def __init__(self, shape: ModelShape, normed: bool = True) -> None:
         super().__init__()
-        self.norm = RMSNorm(shape.d_model)
+        self.norm = RMSNorm(shape.d_model) if normed else nn.Identity()
         self.gate_up = nn.Linear(shape.d_model, 2 * shape.d_ff, bias=False)
         self.down = nn.Linear(shape.d_ff, shape.d_model, bias=False)
 
@@ -120,10 +138,10 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """One transformer block: an attention sublayer and an MLP sublayer."""
 
-    def __init__(self, shape: ModelShape) -> None:
+    def __init__(self, shape: ModelShape, normed: bool = True, separate: bool = False) -> None:
         super().__init__()
-        self.attention = Attention(shape)
-        self.mlp = MLP(shape)
+        self.attention = Attention(shape, normed, separate)
+        self.mlp = MLP(shape, normed)
 
 
 class Transformer(nn.Module):
@@ -139,9 +157,13 @@ class Transformer(nn.Module):
         super().__init__()
         self.shape = shape
         self.embedding = nn.Embedding(shape.vocab_size, shape.d_model)
-        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.n_layers))
-        self.residual = build_residual(variant, options, shape)
-        self.final_norm = RMSNorm(shape.d_model)
+        residual = build_residual(variant, options, shape)
+        self.layers = nn.ModuleList(
+            Layer(shape, residual.sublayer_norms, residual.separate_inputs(index))
+            for index in range(shape.n_layers)
+        )
+        self.residual = residual
+        self.final_norm = RMSNorm(shape.d_model) if residual.final_norm else nn.Identity()
         self.head = nn.Linear(shape.d_model, shape.vocab_size, bias=False)
         if shape.tied_head:
             self.head.weight = self.embedding.weight
@@ -184,12 +206,13 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None,
     ) -> Any:
         residual, layer = self.residual, cast(Layer, self.layers[index])
-        q, k, v = layer.attention.project(residual.read(state, 2 * index))
+        state, read = residual.read(state, 2 * index)
+        q, k, v = layer.attention.project(read)
         state, q, k, v = residual.attend(state, index, q, k, v)
         output = layer.attention.attend(q, k, v, rotary, mask, index, cache)
         state = residual.write(state, 2 * index, output)
-        output = layer.mlp(residual.read(state, 2 * index + 1))
-        return residual.write(state, 2 * index + 1, output)
+        state, read = residual.read(state, 2 * index + 1)
+        return residual.write(state, 2 * index + 1, layer.mlp(read))
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits, (B, T, V)."""

@@ -8,12 +8,14 @@ import pandas as pd
 
 from attnres_eval.analysis.benchmarks import benchmarks_table
 from attnres_eval.analysis.collect import Results, collect
+from attnres_eval.analysis.depth import depth_table, mixing_table
 from attnres_eval.analysis.frames import (
     cells_table,
     fits_table,
     losses_table,
     multipliers_table,
 )
+from attnres_eval.analysis.pooled import differences_table
 from attnres_eval.analysis.tables import write_table
 from attnres_eval.errors import UserError
 from attnres_eval.report.figures import Tables, draw_figures
@@ -21,7 +23,7 @@ from attnres_eval.report.formats import format_table
 from attnres_eval.report.page import write_page
 from attnres_eval.report.study_page import study_page
 
-TABLES = ("losses", "cells", "fits", "multipliers", "benchmarks")
+TABLES = ("losses", "cells", "differences", "fits", "multipliers", "benchmarks", "depth", "mixing")
 
 
 def study_tables(results: Results) -> Tables:
@@ -29,9 +31,12 @@ def study_tables(results: Results) -> Tables:
     return {
         "losses": losses_table(results),
         "cells": cells_table(results),
+        "differences": differences_table(results),
         "fits": fits_table(results),
         "multipliers": multipliers_table(results),
         "benchmarks": benchmarks_table(results),
+        "depth": depth_table(results),
+        "mixing": mixing_table(results),
     }
 
 

@@ -12,8 +12,11 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
-from attnres_eval.report import words
+from attnres_eval.report import words, words_depth
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
+from attnres_eval.report.plot_depth import LINEAR_UP_TO, draw_depth, has_bands
+from attnres_eval.report.plot_differences import draw_differences
+from attnres_eval.report.plot_mixing import draw_mixing
 from attnres_eval.report.plot_scaling import MOST_BANDS, Scaling, draw_scaling
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
 from attnres_eval.report.select import (
@@ -24,6 +27,8 @@ from attnres_eval.report.select import (
     primary_scores,
 )
 from attnres_eval.report.style import THEMES, Theme, label_title, themed
+from attnres_eval.report.words_differences import at_largest_size, difference_headline
+from attnres_eval.variants import FAMILIES, VARIANTS
 
 MOST_CHECKED = 6
 """With more variants than this the other models' multipliers are left to the table."""
@@ -65,8 +70,10 @@ def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]
         _scaling(results, tables, folder),
         _multipliers(results, tables, folder),
         _scores(results, tables, folder),
+        _differences(results, tables, folder),
         _training(results, folder),
         _speed(results, tables, folder),
+        *depth_figures(tables["depth"], tables["mixing"], _labels(results), folder),
     ]
     return [figure for figure in drawn if figure is not None]
 
@@ -156,6 +163,33 @@ def _scores(results: Results, tables: Tables, folder: Path) -> Figure | None:
     return save_figure(figure, lambda theme: draw_scores(scores, _labels(results), theme), folder)
 
 
+def _differences(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    rows = at_largest_size(results, tables["differences"])
+    if rows.empty:
+        return None
+    families = {
+        label: VARIANTS[results.study.variant_of(label)[0]].family for label in rows["variant"]
+    }
+    rows["family"] = rows["variant"].map(families)
+    rows = rows.sort_values("family", key=lambda names: names.map(FAMILIES.index))
+    base = results.study.baseline
+    caption = (
+        f"Size {rows['size'].iloc[0]}, mean over seeds, each paired with {label_title(base)}'s run"
+        " of the same seed. Thick bars are 95% intervals with one noise pooled over all variants,"
+        " thin ones hold for all variants at once; an open dot has no interval, and a triangle at"
+        " the edge stands for the number beside it. At one learning rate for all. Time and memory"
+        " are readings of this implementation on this processor."
+    )
+    alt = difference_headline(results, tables["differences"]) or (
+        f"Differences to {label_title(base)} of {words.counted(len(rows), 'variant')}, without"
+        " intervals."
+    )
+    figure = Figure("differences", f"Against {label_title(base)}", caption, alt)
+    return save_figure(
+        figure, lambda theme: draw_differences(rows, _labels(results), base, theme), folder
+    )
+
+
 def _training(results: Results, folder: Path) -> Figure | None:
     if results.curves.empty:
         return None
@@ -182,7 +216,8 @@ def _training(results: Results, folder: Path) -> Figure | None:
 def _speed(results: Results, tables: Tables, folder: Path) -> Figure | None:
     parameters = results.runs.groupby(["label", "size"])["parameters"].first()
     cells = tables["cells"].dropna(subset=["relative_speed"]).copy()
-    if cells.empty:
+    # At one size the figure of differences has it all.
+    if cells["size"].nunique() < 2:
         return None
     keys = pd.MultiIndex.from_frame(cells[["variant", "size"]])
     cells["parameters"] = parameters.reindex(keys).to_numpy()
@@ -193,3 +228,46 @@ def _speed(results: Results, tables: Tables, folder: Path) -> Figure | None:
     alt = " ".join(words.speed_sentences(results, tables["cells"])[1:]) or "Baseline only."
     figure = Figure("speed", "Training speed", caption, alt)
     return save_figure(figure, lambda theme: draw_speed(cells, _labels(results), theme), folder)
+
+
+def depth_figures(
+    depth: pd.DataFrame, mixing: pd.DataFrame, labels: list[str], folder: Path
+) -> list[Figure]:
+    """What inspections show, of one size: magnitudes by depth, and who reads whom.
+
+    Args:
+        depth: `attnres_eval.analysis.depth.depth_table`.
+        mixing: `attnres_eval.analysis.depth.mixing_table`.
+        labels: all labels of the report, so that colours are those of the other figures.
+        folder: where the figures go.
+    """
+    if depth.empty:
+        return []
+    shown = depth["variant"].nunique()
+    size = depth["size"].iloc[0]
+    shading = "; shaded: 95% intervals, which may reach beyond the panel"
+    magnitudes = Figure(
+        "depth",
+        "Magnitudes by depth",
+        f"Size {size}, held-out text, mean over seeds{shading if has_bands(depth) else ''}. From"
+        " above: the size of the elements of what each sublayer puts out; the size of the"
+        " derivatives of the summed loss by them; the rise of the loss when the output is replaced"
+        f" by zeros, on an axis that is linear within {LINEAR_UP_TO:g} of zero. Markers, where"
+        " there are any, are MLPs.",
+        "Output, gradient and skip cost by sublayer. " + " ".join(words_depth.growths(depth)),
+    )
+    maps = Figure(
+        "mixing",
+        "Who reads whom",
+        f"Size {size}, held-out text, mean over tokens and seeds. A row is a reader, a column a"
+        " source (0 the embedding, odd: attention, even: MLP); the colour is the weight of the"
+        " source in what the reader gets, with mixing weights and norms held fixed. Full colour"
+        " stands for 1, or for the factor in a title where a variant's weights are larger. The"
+        " colour scale follows the square root, so that small weights can be seen.",
+        f"Depth-mixing weights of {words.counted(shown, 'variant')}. "
+        + " ".join(words_depth.readings(mixing)),
+    )
+    return [
+        save_figure(magnitudes, lambda theme: draw_depth(depth, labels, theme), folder),
+        save_figure(maps, lambda theme: draw_mixing(mixing, labels, theme), folder),
+    ]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from attnres_eval.report.plot_scaling import WIDTH, legend_columns
+from attnres_eval.report.plot_scaling import WIDTH, legend_columns, legend_inches
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import Style, Theme, label_title, styles, themed
 
@@ -180,7 +180,7 @@ def draw_speed(cells: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figu
     """
     with themed(theme):
         looks = styles(labels, theme)
-        figure = Figure(figsize=(WIDTH, 3.8))
+        figure = Figure(figsize=(WIDTH, 3.8 + legend_inches(len(labels))))
         axes = figure.subplots()
         for label in labels:
             own = cells[cells["variant"] == label].sort_values("parameters")

@@ -57,7 +57,8 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
     with themed(theme):
         looks = styles(scaling.labels, theme)
         below = not scaling.open_points and _has_multipliers(scaling)
-        figure = Figure(figsize=(WIDTH, 6.6 if below else 4.9))
+        height = (6.6 if below else 4.9) + legend_inches(len(scaling.labels))
+        figure = Figure(figsize=(WIDTH, height))
         if below:
             upper, lower = figure.subplots(
                 2, 1, sharex=True, gridspec_kw={"height_ratios": [2.1, 1]}
@@ -89,6 +90,11 @@ def _has_band(scaling: Scaling, label: str, row: pd.Series) -> bool:
 def legend_columns(n_names: int) -> int:
     """Columns of a legend as wide as the figure."""
     return 2 if n_names == 4 else min(3, n_names)
+
+
+def legend_inches(n_names: int) -> float:
+    """What the second row and those after it add to a figure's height."""
+    return 0.22 * (-(-n_names // max(1, legend_columns(n_names))) - 1)
 
 
 def _has_multipliers(scaling: Scaling) -> bool:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from attnres_eval.report.plot_compare import short_count
-from attnres_eval.report.plot_scaling import WIDTH, legend_columns
+from attnres_eval.report.plot_scaling import WIDTH, legend_columns, legend_inches
 from attnres_eval.report.style import Theme, label_title, styles, themed
 
 SMOOTHED_SHARE = 0.05
@@ -42,7 +42,7 @@ def draw_training(
     curves = smoothed_curves(metrics, labels)
     with themed(theme):
         looks = styles(labels, theme)
-        figure = Figure(figsize=(WIDTH, 5.6))
+        figure = Figure(figsize=(WIDTH, 5.6 + legend_inches(len(curves.columns))))
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1.5, 1]})
         for label in curves:
             look = looks[str(label)]

@@ -11,6 +11,8 @@ from attnres_eval.report.figures import Figure, Tables
 from attnres_eval.report.page import Page, Section, Table, paragraphs, read_table
 from attnres_eval.report.select import has_interval, headline_variant, main_row
 from attnres_eval.report.style import label_title
+from attnres_eval.report.words_depth import depth_sentences
+from attnres_eval.report.words_differences import difference_headline, difference_sentences
 from attnres_eval.report.words_scores import score_sentences
 
 
@@ -20,6 +22,12 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
     multipliers = tables["multipliers"]
     variant = headline_variant(multipliers, results.study.variants)
     number, note = _number(results, multipliers, variant)
+
+    # Without a multiplier, at one size say, the page opens with the differences.
+    headline = words.headline(results, multipliers, variant)
+    lead, rest = drawn.get("scaling"), ["differences"]
+    if variant is None and (found := difference_headline(results, tables["differences"])):
+        headline, lead, rest = found, drawn["differences"], ["scaling"]
 
     def shown(*names: str) -> list[Figure]:
         return [drawn[name] for name in names if name in drawn]
@@ -33,13 +41,19 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
                 words.published_comparison(multipliers),
             ),
             shown("multipliers"),
-            [_multipliers(multipliers), _fits(tables["fits"])],
+            [*([_multipliers(multipliers)] if variant else []), _fits(tables["fits"])],
         ),
         Section(
             "Benchmarks",
             paragraphs(score_sentences(results, tables["benchmarks"])),
             shown("benchmarks"),
             [_benchmarks(tables["benchmarks"])] if len(tables["benchmarks"]) else [],
+        ),
+        Section(
+            f"Against {label_title(results.study.baseline)}",
+            paragraphs(difference_sentences(results, tables["differences"])),
+            shown(*rest),
+            [_differences(tables["differences"])],
         ),
         Section(
             "Losses and training",
@@ -50,17 +64,27 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         Section(
             "Speed", paragraphs(words.speed_sentences(results, tables["cells"])), shown("speed")
         ),
+        *_inside(results, tables, shown("depth", "mixing")),
         Section("How to read this", list(words.CONVENTIONS)),
         Section("Provenance", _provenance(results)),
     ]
     return Page(
         title=f"attnres-eval: study {results.study.name}",
-        headline=words.headline(results, multipliers, variant),
+        headline=headline,
         number=number,
         number_note=note,
-        lead=drawn.get("scaling"),
+        lead=lead,
         sections=sections,
     )
+
+
+def _inside(results: Results, tables: Tables, figures: list[Figure]) -> list[Section]:
+    """The section on inspections; none where nothing was inspected."""
+    if tables["depth"].empty:
+        return []
+    sentences = depth_sentences(results, tables["depth"], tables["mixing"])
+    table = _depth(tables["depth"])
+    return [Section("Inside the networks", paragraphs(sentences), figures, [table])]
 
 
 def _number(results: Results, multipliers: pd.DataFrame, variant: str | None) -> tuple[str, str]:
@@ -135,6 +159,28 @@ def _benchmarks(benchmarks: pd.DataFrame) -> Table:
     )
 
 
+def _differences(differences: pd.DataFrame) -> Table:
+    return read_table(
+        differences,
+        {
+            "Variant": "variant",
+            "Size": "size",
+            "Seeds": "n_seeds",
+            "Minus baseline (nats per token)": "difference",
+            "95% interval": ("ci_low", "ci_high"),
+            "For all at once": ("ci_low_all", "ci_high_all"),
+            "Bits per byte": "difference_bits_per_byte",
+            "Time a step": "relative_step_time",
+            "Peak memory": "relative_peak_memory",
+            "Parameters added": "parameters_added",
+            "FLOPs": "relative_flops",
+            "Note": "note",
+        },
+        "Paired differences to the baseline, noise pooled over variants; time, memory and FLOPs"
+        " are multiples of the baseline's, parameters a share of its own",
+    )
+
+
 def _cells(cells: pd.DataFrame) -> Table:
     return read_table(
         cells,
@@ -153,6 +199,26 @@ def _cells(cells: pd.DataFrame) -> Table:
             "Peak memory (MiB)": "peak_memory_mib",
         },
         "Validation loss, speed and memory, mean over seeds",
+    )
+
+
+def _depth(depth: pd.DataFrame) -> Table:
+    return read_table(
+        depth,
+        {
+            "Variant": "variant",
+            "Size": "size",
+            "Sublayer": "sublayer",
+            "Kind": "kind",
+            "Seeds": "n_seeds",
+            "Output RMS": "output_rms",
+            "95% interval of it": ("output_rms_low", "output_rms_high"),
+            "Gradient RMS (nats per element)": "gradient_rms",
+            "Rise of the loss when skipped (nats per token)": "skip_loss_change",
+            "95% interval of the rise": ("skip_loss_change_low", "skip_loss_change_high"),
+        },
+        "Every sublayer: its output, its gradient, and what skipping it costs",
+        folded=True,
     )
 
 

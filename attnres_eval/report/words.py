@@ -16,6 +16,9 @@ from attnres_eval.report.style import label_title
 PUBLISHED_VARIANT = "block_attnres"
 """The variant whose multiplier is published."""
 
+MOST_NAMED = 6
+"""More findings than this are left to the table."""
+
 
 def listed(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
@@ -84,11 +87,12 @@ def multiplier_sentences(results: Results, multipliers: pd.DataFrame) -> list[st
     """One sentence a variant, with interval, verdict and simulated coverage."""
     base = label_title(results.study.baseline)
     sentences = []
-    for _, row in of_model(multipliers).iterrows():
+    rows = of_model(multipliers)
+    for note, unknown in rows[rows["multiplier"].isna()].groupby("note", sort=False):
+        names = [label_title(variant) for variant in unknown["variant"]]
+        sentences.append(f"{listed(names)}: no multiplier ({note}).")
+    for _, row in rows.dropna(subset=["multiplier"]).iterrows():
         name = label_title(row["variant"])
-        if pd.isna(row["multiplier"]):
-            sentences.append(f"{name}: no multiplier ({row['note']}).")
-            continue
         text = f"{name} against {base}: {row['multiplier']:.3f}"
         if not has_interval(row):
             sentences.append(f"{text}, without an interval ({row['note']}).")
@@ -219,16 +223,22 @@ def speed_sentences(results: Results, cells: pd.DataFrame) -> list[str]:
         " readings of this implementation on the processor named below; other runs may have been"
         " training beside it."
     ]
-    for label in study.variants:
-        own = cells[(cells["variant"] == label) & cells["relative_speed"].notna()]
-        if label == study.baseline or own.empty:
-            continue
-        row = own.sort_values("flops").iloc[-1]
-        sentences.append(
-            f"{label_title(label)} trained at {row['relative_speed']:.2f} of"
-            f" {label_title(study.baseline)}'s tokens per second at size {row['size']}"
-            f" ({row['tokens_per_second']:,.0f} tokens a second)."
-        )
+    known = cells[cells["relative_speed"].notna() & (cells["variant"] != study.baseline)]
+    rows = [
+        known[known["variant"] == label].sort_values("flops").iloc[-1]
+        for label in study.variants
+        if label in set(known["variant"])
+    ]
+    if len(rows) > MOST_NAMED:
+        rows.sort(key=lambda row: row["relative_speed"])
+        rows = [rows[0], rows[-1]]
+        sentences.append(f"Of {known['variant'].nunique()} variants, the slowest and the fastest:")
+    sentences += [
+        f"{label_title(row['variant'])} trained at {row['relative_speed']:.2f} of"
+        f" {label_title(study.baseline)}'s tokens per second at size {row['size']}"
+        f" ({row['tokens_per_second']:,.0f} tokens a second)."
+        for row in rows
+    ]
     return sentences
 
 

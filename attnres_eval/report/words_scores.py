@@ -4,7 +4,7 @@ import pandas as pd
 
 from attnres_eval.analysis.collect import Results
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import by_luck, counted, interval, listed
+from attnres_eval.report.words import MOST_NAMED, by_luck, counted, interval, listed
 
 LEARNT_TASKS = (
     "arc_challenge",
@@ -19,9 +19,6 @@ LEARNT_TASKS = (
     "winogrande",
 )
 """Benchmarks whose train splits are in the corpus `commonsense`."""
-
-MOST_NAMED = 6
-"""More findings than this are left to the table."""
 
 
 def score_sentences(results: Results, benchmarks: pd.DataFrame) -> list[str]:

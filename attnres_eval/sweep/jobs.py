@@ -1,4 +1,4 @@
-"""What a worker does for a study: train a run, score a run."""
+"""What a worker does for a study: train a run, score a run, inspect a run."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
 from attnres_eval.evaluate.run import evaluate
 from attnres_eval.files import sha256_of_file
-from attnres_eval.records import RunFolder, TaskRecord, read_record, task_file
+from attnres_eval.inspection.run import inspect_run
+from attnres_eval.records import InspectionRecord, RunFolder, TaskRecord, read_record, task_file
 from attnres_eval.study import RunConfig, Task
 from attnres_eval.train.loop import train
 
@@ -30,10 +31,23 @@ def evaluate_run(
     )
 
 
+def inspect_job(folder: Path, tokens: int) -> None:
+    """Inspects one run's checkpoint and writes its record."""
+    inspect_run(RunFolder(folder), tokens)
+
+
+def inspection_left(folder: RunFolder, tokens: int) -> bool:
+    """Whether no record of this checkpoint and this number of tokens is there."""
+    try:
+        record = read_record(folder.inspection, InspectionRecord)
+    except UserError:
+        return True
+    return record.limit != tokens or _model_sha256(folder) not in (None, record.model_sha256)
+
+
 def tasks_left(folder: RunFolder, tasks: dict[str, Task]) -> dict[str, Task]:
     """The tasks of which no record of this checkpoint and these limits is there."""
-    weights = folder.checkpoint / "model.safetensors"
-    model = sha256_of_file(weights) if weights.is_file() else None
+    model = _model_sha256(folder)
     return {
         name: task
         for name, task in tasks.items()
@@ -47,5 +61,13 @@ def _is_scored(path: Path, task: Task, model: str | None) -> bool:
     except UserError:
         return False
     fewshot = task.num_fewshot is None or task.num_fewshot == record.num_fewshot
-    # Weights may be gone where only records are kept; the record then speaks for itself.
     return fewshot and record.limit == task.limit and model in (None, record.model_sha256)
+
+
+def _model_sha256(folder: RunFolder) -> str | None:
+    """Hash of a run's weights.
+
+    They may be gone where only records are kept; a record then speaks for itself.
+    """
+    weights = folder.checkpoint / "model.safetensors"
+    return sha256_of_file(weights) if weights.is_file() else None

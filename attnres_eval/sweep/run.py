@@ -1,4 +1,4 @@
-"""Runs a study: prepares its data, trains what is not trained, scores what is not scored."""
+"""Runs a study: prepares its data, trains, scores and inspects what has not been."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,13 @@ from attnres_eval.records import RunFolder
 from attnres_eval.study import RunConfig, Study, Task
 from attnres_eval.sweep.executor import Executor, Job
 from attnres_eval.sweep.folder import claim, run_folder
-from attnres_eval.sweep.jobs import evaluate_run, tasks_left, train_run
+from attnres_eval.sweep.jobs import (
+    evaluate_run,
+    inspect_job,
+    inspection_left,
+    tasks_left,
+    train_run,
+)
 from attnres_eval.sweep.progress import StudyProgress
 
 
@@ -18,6 +24,7 @@ class StudyResult:
 
     trained: list[str] = field(default_factory=list)
     scored: list[str] = field(default_factory=list)
+    inspected: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     """Runs that have no result, and in one line why."""
 
@@ -67,7 +74,26 @@ def run_study(
         say(f"{len(jobs)} checkpoints to score on {len(tasks)} tasks")
         _execute(executor, results, scored, jobs, result)
         result.scored = [run.run for run in scored if run.run not in result.failures]
+
+    inspected = _to_inspect(study, results)
+    if inspected:
+        say(f"{len(inspected)} checkpoints to inspect")
+        tokens = study.evaluation.inspection_tokens
+        jobs = [Job(r.run, inspect_job, (run_folder(results, r).path, tokens)) for r in inspected]
+        _execute(executor, results, inspected, jobs, result)
+        result.inspected = [run.run for run in inspected if run.run not in result.failures]
     return result
+
+
+def _to_inspect(study: Study, results: Path) -> list[RunConfig]:
+    """The finished runs of the largest size that have no inspection yet."""
+    tokens = study.evaluation.inspection_tokens
+    return [
+        run
+        for run in study.runs()
+        if tokens and run.size == study.largest_size
+        if (folder := run_folder(results, run)).finished and inspection_left(folder, tokens)
+    ]
 
 
 def _training(results: Path, run: RunConfig) -> Job:

@@ -12,10 +12,14 @@ Groups = dict[str, list[nn.Parameter]]
 def parameter_groups(model: Transformer) -> Groups:
     """Sorts parameters into `body` matrices, `tables` (embedding and head), and `plain`.
 
-    Plain are norms and all of the residual's parameters: they take no weight decay.
+    Plain are norms and all of the residual's parameters: they take no weight decay. Parameters
+    with a learning rate of their own are left out.
     """
     groups: Groups = {"body": [], "tables": [], "plain": []}
+    apart = {id(parameter) for parameter, _ in slowed_parameters(model)}
     for name, parameter in model.named_parameters():
+        if id(parameter) in apart:
+            continue
         if name.startswith("residual.") or parameter.ndim < 2:
             groups["plain"].append(parameter)
         elif name.startswith("layers."):
@@ -23,6 +27,13 @@ def parameter_groups(model: Transformer) -> Groups:
         else:
             groups["tables"].append(parameter)
     return groups
+
+
+def slowed_parameters(model: Transformer) -> list[tuple[nn.Parameter, float]]:
+    """The residual's parameters that train at the recipe's learning rate times a factor."""
+    factors = model.residual.learning_rate_factors()
+    named = dict(model.residual.named_parameters())
+    return [(named[name], factor) for name, factor in factors.items()]
 
 
 class Optimiser:
@@ -44,6 +55,10 @@ class Optimiser:
             [
                 {"params": adamw_decayed, "weight_decay": recipe.weight_decay},
                 {"params": groups["plain"], "weight_decay": 0.0},
+                *(
+                    {"params": [parameter], "weight_decay": 0.0, "factor": factor}
+                    for parameter, factor in slowed_parameters(model)
+                ),
             ],
             lr=learning_rate,
             betas=recipe.betas,
@@ -58,7 +73,7 @@ class Optimiser:
         """Updates all parameters at `factor` times the peak rates, then clears their gradients."""
         for name, part in self.parts.items():
             for group in part.param_groups:
-                group["lr"] = self.peaks[name] * factor
+                group["lr"] = self.peaks[name] * factor * group.get("factor", 1.0)
             part.step()
             part.zero_grad(set_to_none=True)
 

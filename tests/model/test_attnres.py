@@ -29,7 +29,7 @@ def shape_of(n_layers: int) -> ModelShape:
 def build(n_layers: int, name: str, *, random: bool = True, **options: object) -> AttnRes:
     residual = build_residual(name, parse_options(name, options), shape_of(n_layers))
     assert isinstance(residual, AttnRes)
-    residual.initialise()
+    residual.initialise(0)
     if random:
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
@@ -47,7 +47,9 @@ def drive(residual: AttnRes, embedding_BTD: Tensor) -> tuple[list[Tensor], Tenso
     """Runs sublayers tanh(h W_l) through the residual; returns all reads and the output."""
     state, reads = residual.start(embedding_BTD), []
     for sublayer, matrix in enumerate(matrices(residual.shape.n_sublayers)):
-        reads.append(residual.read(state, sublayer))
+        state, read = residual.read(state, sublayer)
+        assert isinstance(read, Tensor)
+        reads.append(read)
         state = residual.write(state, sublayer, torch.tanh(reads[-1] @ matrix))
     return reads, residual.finish(state)
 
@@ -142,7 +144,7 @@ def test_mixing_starts_as_the_plain_mean_of_outputs() -> None:
     residual = build(2, "full_attnres", random=False)
     state, sources = residual.start(embeddings()), [embeddings()]
     for sublayer, matrix in enumerate(matrices(4)):
-        h = residual.read(state, sublayer)
+        state, h = residual.read(state, sublayer)
         torch.testing.assert_close(h, torch.stack(sources).mean(0))
         sources.append(torch.tanh(h @ matrix))
         state = residual.write(state, sublayer, sources[-1])
@@ -152,7 +154,7 @@ def test_mixing_starts_as_the_plain_mean_of_outputs() -> None:
 def test_one_block_keeps_the_embedding_as_its_own_source() -> None:
     residual = build(1, "block_attnres", random=False, num_blocks=1)
     state = residual.write(residual.start(embeddings()), 0, torch.ones(2, 3, D))
-    torch.testing.assert_close(residual.read(state, 1), (embeddings() + 1) / 2)
+    torch.testing.assert_close(residual.read(state, 1)[1], (embeddings() + 1) / 2)
     state = residual.write(state, 1, torch.ones(2, 3, D))
     torch.testing.assert_close(residual.finish(state), (embeddings() + 2) / 2)
 
@@ -162,7 +164,7 @@ def test_gradients_reach_every_source_through_finished_blocks() -> None:
     embedding = embeddings()
     state, outputs = residual.start(embedding), []
     for sublayer in range(6):
-        residual.read(state, sublayer)
+        state, _ = residual.read(state, sublayer)
         outputs.append(torch.randn(2, 3, D, requires_grad=True))
         state = residual.write(state, sublayer, outputs[-1])
     gradients = torch.autograd.grad(residual.finish(state).pow(2).sum(), [embedding, *outputs])
@@ -181,6 +183,6 @@ def test_keys_are_normalised_and_values_are_raw() -> None:
     state = residual.write(residual.start(embeddings()), 0, output)
     # A source a thousand times larger leaves its weight as it is, and its value not.
     larger = residual.write(residual.start(1000 * embeddings()), 0, output)
-    weight = (residual.read(state, 1) - output) / (embeddings() - output)
-    scaled = (residual.read(larger, 1) - output) / (1000 * embeddings() - output)
+    weight = (residual.read(state, 1)[1] - output) / (embeddings() - output)
+    scaled = (residual.read(larger, 1)[1] - output) / (1000 * embeddings() - output)
     torch.testing.assert_close(weight, scaled, rtol=1e-2, atol=1e-3)

@@ -11,8 +11,8 @@ class PreNorm(Residual):
     def start(self, embedding_BTD: Tensor) -> Tensor:
         return embedding_BTD
 
-    def read(self, state: Tensor, sublayer: int) -> Tensor:
-        return state
+    def read(self, state: Tensor, sublayer: int) -> tuple[Tensor, Tensor]:
+        return state, state
 
     def write(self, state: Tensor, sublayer: int, output_BTD: Tensor) -> Tensor:
         return state + output_BTD

@@ -1,0 +1,171 @@
+"""Paired differences to the baseline, the noise of a run pooled over all variants of a size.
+
+Two seeds say next to nothing about one variant's spread, but many variants of two seeds each say
+much about the spread that they share. Within a size the loss of variant v with seed s is taken as
+
+    y_vs = mu_v + beta_s + e_vs
+
+beta_s being common to all variants of a seed (same batches, same shared starting weights) and e
+independent and of one variance for all variants. The variance is that of the least-squares
+residuals over all variants, the baseline included: (V - 1)(S - 1) degrees of freedom where no run
+is missing. A variant's difference is the mean over the n seeds that it shares with the baseline,
+and reaches t * sqrt(2 / n) pooled standard deviations to each side.
+
+A run that is missing or whose loss is not finite is left out: its variant is compared over its
+remaining pairs, and the degrees of freedom fall accordingly. One variance for all is an
+assumption; a variant that diverges with one seed and not with another widens every interval of
+its size. Such a variant has a note, and the study is better read without it.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.intervals import t_quantile
+
+SPREAD_LEVEL = 0.001
+"""A variant is noted whose seeds differ more than those of the others, by an F test."""
+ROUNDING = 1e-12
+"""A pooled spread below this share of the losses was not seen, which is not to say it is zero."""
+
+COLUMNS = [
+    "variant",
+    "size",
+    "n_seeds",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "ci_low_all",
+    "ci_high_all",
+    "pooled_sd",
+    "df",
+    "difference_bits_per_byte",
+    "relative_step_time",
+    "relative_peak_memory",
+    "parameters_added",
+    "relative_flops",
+    "note",
+]
+
+
+class Spread(NamedTuple):
+    """Residuals of the additive model."""
+
+    squares: float
+    """Sum of squared residuals."""
+    df: int
+
+    @property
+    def variance(self) -> float:
+        """NaN without a degree of freedom."""
+        return self.squares / self.df if self.df else math.nan
+
+
+def differences_table(results: Results) -> pd.DataFrame:
+    """One row a size and variant but the baseline, in the study's order.
+
+    `difference` is the variant's loss minus the baseline's, nats per token, with a 95% interval
+    of its own (`ci_low`, `ci_high`) and one that holds for all variants of the size at once
+    (`ci_low_all`, `ci_high_all`, after Bonferroni). `pooled_sd` is the standard deviation of one
+    run's own noise. Step time (seconds per token) and peak memory are means over seeds of the
+    ratio to the baseline's run. `parameters_added` is a share of the baseline's parameters,
+    `relative_flops` the ratio of training FLOPs.
+    """
+    study = results.study
+    usable = results.finished[np.isfinite(results.finished["loss"].astype(float))]
+    usable = usable.assign(seconds_per_token=1 / usable["tokens_per_second"])
+    frames = []
+    for size in study.sizes:
+        planned = results.runs[results.runs["size"] == size]
+        frame = _one_size(usable[usable["size"] == size], list(study.variants), study.baseline)
+        prices = planned.groupby("label")[["parameters", "flops"]].first()
+        prices = prices / prices.loc[study.baseline]
+        frame["parameters_added"] = prices["parameters"] - 1
+        frame["relative_flops"] = prices["flops"]
+        frame.insert(0, "size", size)
+        frames.append(frame.drop(index=study.baseline))
+    return pd.concat(frames).rename_axis("variant").reset_index()[COLUMNS]
+
+
+def _one_size(runs: pd.DataFrame, labels: list[str], baseline: str) -> pd.DataFrame:
+    """What was measured at one size, indexed by label."""
+
+    def minus_baseline(column: str) -> pd.DataFrame:
+        values = _grid(runs, labels, column)
+        return values.sub(values[baseline], axis=0)
+
+    def over_baseline(column: str) -> pd.Series:
+        values = _grid(runs, labels, column)
+        return values.div(values[baseline], axis=0).mean()
+
+    differences = minus_baseline("loss")
+    pairs, mean = differences.count(), differences.mean()
+    spread = additive_spread(runs)
+    sd = math.sqrt(spread.variance)
+    seen = sd > ROUNDING * runs["loss"].mean()
+    error = (sd if seen else math.nan) * np.sqrt(2 / pairs.where(pairs > 0))
+    comparisons = int((pairs.drop(baseline) > 0).sum())
+    reach = error * t_quantile(spread.df)
+    reach_all = error * t_quantile(spread.df, max(comparisons, 1))
+    return pd.DataFrame(
+        {
+            "n_seeds": pairs,
+            "difference": mean,
+            "ci_low": mean - reach,
+            "ci_high": mean + reach,
+            "ci_low_all": mean - reach_all,
+            "ci_high_all": mean + reach_all,
+            "pooled_sd": sd,
+            "df": spread.df,
+            "difference_bits_per_byte": minus_baseline("bits_per_byte").mean(),
+            "relative_step_time": over_baseline("seconds_per_token"),
+            "relative_peak_memory": over_baseline("peak_memory_bytes"),
+            "note": [_note(runs, label, spread) for label in labels],
+        },
+        index=labels,
+    )
+
+
+def _grid(runs: pd.DataFrame, labels: list[str], column: str) -> pd.DataFrame:
+    """One measurement by seed (rows) and label (columns); a run that is missing is NaN."""
+    table = runs.pivot(index="seed", columns="label", values=column)
+    return table.reindex(columns=labels).astype(np.float64)
+
+
+def additive_spread(runs: pd.DataFrame) -> Spread:
+    """Least squares of loss on variant and seed.
+
+    Args:
+        runs: of one size, with columns label, seed and loss; any run may be missing.
+    """
+    if runs.empty:
+        return Spread(0.0, 0)
+    # A column of ones and zeros for each variant and each seed.
+    factors = [runs[column].to_numpy(str) for column in ("label", "seed")]
+    design = np.hstack([np.equal.outer(f, np.unique(f)) for f in factors]).astype(np.float64)
+    # Around their mean, so that rounding is that of the differences.
+    loss = runs["loss"].to_numpy(np.float64) - runs["loss"].mean()
+    fitted, _, rank, _ = np.linalg.lstsq(design, loss)
+    return Spread(float(np.sum((loss - design @ fitted) ** 2)), len(runs) - int(rank))
+
+
+def _note(runs: pd.DataFrame, label: str, spread: Spread) -> str:
+    """Whether a variant's own seeds differ more than the others' spread explains."""
+    n = int((runs["label"] == label).sum())
+    if not n:
+        return "no finished run"
+    others = additive_spread(runs[runs["label"] != label])
+    own_df = spread.df - others.df
+    if not own_df or not others.df or not others.squares:
+        return ""
+    ratio = (spread.squares - others.squares) / own_df / others.variance
+    if stats.f.sf(ratio, own_df, others.df) > SPREAD_LEVEL:
+        return ""
+    return (
+        f"its seeds differ {math.sqrt(ratio):.1f} times as much as the others'"
+        f" (pooled sd without it {math.sqrt(others.variance):.2g})"
+    )

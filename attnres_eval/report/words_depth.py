@@ -1,0 +1,86 @@
+"""What inspections say, in sentences."""
+
+import pandas as pd
+
+from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.depth import EMBEDDING, OUTPUT
+from attnres_eval.report.style import label_title
+from attnres_eval.report.words import counted, listed
+
+MOST_NAMED = 6
+"""With more variants than this the sentences name the two ends alone."""
+
+
+def depth_sentences(results: Results, depth: pd.DataFrame, mixing: pd.DataFrame) -> list[str]:
+    """What was inspected, and what stands out of it."""
+    tokens = sorted({record.tokens for record in results.inspections.values()})
+    sizes = listed(list(dict.fromkeys(depth["size"])))
+    return [
+        f"Measured after training, at size {sizes}, on the first"
+        f" {listed([f'{count:,}' for count in tokens])} held-out tokens. Sublayers are numbered"
+        " from 1; 0 is the embedding.",
+        *growths(depth),
+        *costs(depth),
+        *readings(mixing),
+        "These are descriptions of the networks: a variant that differs here need not be better"
+        " or worse for it.",
+    ]
+
+
+def growths(depth: pd.DataFrame) -> list[str]:
+    """How output and gradient grow from the first sublayer to the last, by variant."""
+    sublayers = depth[depth["kind"] != EMBEDDING]
+    ratios = {}
+    for measure in ("output_rms", "gradient_rms"):
+        ends = sublayers.groupby("variant", sort=False)[measure].agg(["first", "last"])
+        ratios[measure] = ends["last"] / ends["first"].where(ends["first"] > 0)
+    outputs = _by_variant(ratios["output_rms"].dropna(), "{:.3g}")
+    gradients = _by_variant(ratios["gradient_rms"].dropna(), "{:.3g}")
+    return [
+        text
+        for text, values in (
+            (f"The last sublayer's output is this many times the first's: {outputs}.", outputs),
+            (f"Its gradient is this many times the first's: {gradients}.", gradients),
+        )
+        if values
+    ]
+
+
+def costs(depth: pd.DataFrame) -> list[str]:
+    """Which sublayer costs most to skip, by variant."""
+    skipped = depth.dropna(subset=["skip_loss_change"])
+    worst = skipped.loc[skipped.groupby("variant", sort=False)["skip_loss_change"].idxmax()]
+    if len(worst) > MOST_NAMED:
+        worst = worst.sort_values("skip_loss_change").iloc[[0, -1]]
+    parts = [
+        f"{label_title(row['variant'])} {row['skip_loss_change']:+.3f} nats per token (sublayer"
+        f" {row['sublayer']}, {_kind(row['kind'])})"
+        for _, row in worst.iterrows()
+    ]
+    return [f"The costliest sublayer to skip: {listed(parts)}."]
+
+
+def readings(mixing: pd.DataFrame) -> list[str]:
+    """How much of the embedding is in what the final norm sees."""
+    last = mixing[(mixing["reader_kind"] == OUTPUT) & (mixing["source"] == 0)]
+    weights = last.set_index("variant")["weight"].dropna()
+    if weights.empty:
+        return []
+    return [f"The weight of the embedding in the output: {_by_variant(weights, '{:.3f}')}."]
+
+
+def _by_variant(values: pd.Series, form: str) -> str:
+    """`A 1.2, B 3.4 and C 5.6`; of many, the two ends."""
+    if len(values) <= MOST_NAMED:
+        named = [f"{label_title(str(x))} {form.format(v)}" for x, v in values.items()]
+        return listed(named)
+    ordered = values.sort_values()
+    (low, smallest), (high, largest) = ((str(x), ordered[x]) for x in ordered.index[[0, -1]])
+    return (
+        f"from {form.format(smallest)} ({label_title(low)}) to {form.format(largest)}"
+        f" ({label_title(high)}), of {counted(len(values), 'variant')}"
+    )
+
+
+def _kind(kind: str) -> str:
+    return "MLP" if kind == "mlp" else kind
