@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One thread a process: tests and runs use the cores by being several.
 ONE_THREAD := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: setup setup-dev reproduce test test-full check bench clean
+.PHONY: setup setup-dev reproduce test test-full check bench docs clean
 
 setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
@@ -41,6 +41,10 @@ check: setup-dev
 
 bench: setup-dev
 	$(ONE_THREAD) $(BIN)/python benchmarks/training_step.py
+
+docs: setup
+	$(BIN)/python -m attnres_eval.catalogue > docs/variants.md.new
+	mv docs/variants.md.new docs/variants.md
 
 clean:
 	rm -rf $(VENV)

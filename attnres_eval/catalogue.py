@@ -179,12 +179,12 @@ def _kind(annotation: Any, limits: str) -> str:
     return {bool: "true or false", NoneType: "null"}.get(annotation) or str(annotation)
 
 
-def price_sentence(row: dict[str, Any], shape: ModelShape) -> str:
+def price_sentence(row: dict[str, Any]) -> str:
     """A row's price in words."""
     if row["note"]:
-        return f"{_size(shape)}: {row['note']}."
+        return f"{row['note']}."
     return (
-        f"{_size(shape)}: {row['parameters_added']:+,} parameters,"
+        f"{row['parameters_added']:+,} parameters,"
         f" {row['flops_over_prenorm']:.4f} times the forward FLOPs of PreNorm,"
         f" {row['residual_bytes_over_prenorm']:.2f} times its residual traffic"
         f" ({row['residual_bytes']:,.0f} bytes a token and sublayer in bf16);"
@@ -194,8 +194,8 @@ def price_sentence(row: dict[str, Any], shape: ModelShape) -> str:
 
 def _size(shape: ModelShape) -> str:
     return (
-        f"With defaults at d_model {shape.d_model}, {shape.n_layers} transformer blocks,"
-        f" {shape.n_heads} heads, vocabulary {shape.vocab_size:,}, context {shape.context:,}"
+        f"d_model {shape.d_model}, {shape.n_layers} transformer blocks, {shape.n_heads} heads,"
+        f" vocabulary {shape.vocab_size:,}, context {shape.context:,}"
     )
 
 
@@ -215,7 +215,8 @@ def variant_text(spec: VariantSpec, shape: ModelShape) -> str:
         parts.append(f"{head}\n{meaning}")
     if not spec.options.model_fields:
         parts.append("No options.")
-    parts.append(textwrap.fill(price_sentence(row, shape), 100))
+    price = f"With defaults at {_size(shape)}: {price_sentence(row)}"
+    parts.append(textwrap.fill(price, 100))
     return "\n\n".join(parts)
 
 
@@ -225,15 +226,17 @@ Generated from the specs under `attnres_eval/variants/` by `make docs`; do not e
 named in a study by its name, with options as `name: {option: value}`. Formulas: `h[l]` is what
 sublayer l reads, `f_l` the sublayer with its norm, `x0` the embedding, `v_i` the embedding and all
 sublayer outputs; attention and MLP are sublayers of their own. What counts as a FLOP and as
-traffic is stated in `attnres_eval/cost.py`. Sizes of your own: `attnres-eval variants --d-model
-512 --layers 16`; adding one: [adding_a_variant.md](adding_a_variant.md).
+traffic is stated in `attnres_eval/cost.py`. Adding one: [adding_a_variant.md](adding_a_variant.md).
+
+Prices are for {size}; `attnres-eval variants --d-model 1024
+--layers 24` has them at another size.
 """
 
 
 def variants_document() -> str:
     """docs/variants.md: every variant by family."""
     shape = decoder()
-    parts = [OPENING.rstrip()]
+    parts = [OPENING.rstrip().replace("{size}", _size(shape))]
     for family in FAMILIES:
         specs = [spec for spec in VARIANTS.values() if spec.family == family]
         if specs:
@@ -260,7 +263,7 @@ def _entry(spec: VariantSpec, shape: ModelShape) -> str:
             f"Source: {spec.reference}.",
             _markdown(spec.description),
             "\n".join(options) if spec.options.model_fields else "No options.",
-            price_sentence(row, shape),
+            f"With defaults: {price_sentence(row)}",
         ]
     )
 

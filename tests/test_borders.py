@@ -20,6 +20,7 @@ ORDER = [
     {"model"},
     {"train"},
     {"evaluate"},
+    {"inspection"},
     {"sweep"},
     {"analysis"},
     {"report"},
@@ -37,8 +38,10 @@ TORCH_FREE = [
     "data.batches",
     "sweep.plan",
     "analysis.tables",
+    "analysis.depth",
     "analysis.paper",
     "report.build",
+    "report.inspected",
     "report.paper",
 ]
 

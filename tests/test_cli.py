@@ -180,6 +180,41 @@ def test_train_trains_one_run(command: Any, values: Any, tmp_path: Path) -> None
     assert_one_line(command(*arguments, "--label", "postnorm"), "no variant postnorm")
 
 
+@pytest.mark.parametrize("format", ["table", "csv", "json", "markdown", "latex"])
+def test_inspect_prints_every_sublayer(format: str, command: Any, checkpoint: Path) -> None:
+    code, out, err = command("inspect", checkpoint, "--tokens", "128", "--format", format)
+    assert code == 0
+    assert "nats per token on 128 tokens" in err
+    assert out.count("attention") == out.count("mlp") == 2
+    if format == "json":
+        rows = json.loads(out)
+        assert [row["sublayer"] for row in rows] == [0, 1, 2, 3, 4]
+        assert rows[0]["skip_loss_change"] is None
+        assert rows[4]["gradient_rms"] > 0
+
+
+def test_inspect_writes_tables_and_figures(
+    command: Any, checkpoint: Path, scratch: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("--tokens", "64", "--text", scratch / "text.txt", "--out", out)
+    code, _, _ = command("inspect", checkpoint.parent, *arguments)
+    assert code == 0
+    assert (out / "inspection.json").is_file()
+    assert len(list((out / "tables").iterdir())) == len(list((out / "figures").iterdir())) == 8
+    assert "block_attnres,d16,4,mlp" in (out / "tables" / "depth.csv").read_text()
+    assert not (checkpoint.parent / "inspection.json").exists()
+
+
+def test_inspect_on_bad_input(command: Any, checkpoint: Path, tmp_path: Path) -> None:
+    assert_one_line(command("inspect", tmp_path / "absent"), "no such folder")
+    assert_one_line(command("inspect", tmp_path), "--text FILE")
+    text = tmp_path / "text.txt"
+    text.write_text("words")
+    assert_one_line(command("inspect", tmp_path, "--text", text), "no checkpoint")
+    assert_one_line(command("inspect", checkpoint, "--text", tmp_path / "none"), "none")
+
+
 def test_root_script_runs_the_same_command() -> None:
     root = bundled_folder("studies").parent
     done = subprocess.run(
@@ -189,7 +224,16 @@ def test_root_script_runs_the_same_command() -> None:
         check=True,
         env={**os.environ, "COLUMNS": "100"},
     )
-    for name in (b"plan", b"reproduce", b"train", b"evaluate", b"lm-eval", b"report", b"export"):
+    for name in (
+        b"plan",
+        b"reproduce",
+        b"train",
+        b"evaluate",
+        b"inspect",
+        b"lm-eval",
+        b"report",
+        b"export",
+    ):
         assert name in done.stdout
 
 

@@ -252,8 +252,8 @@ def depth_figures(
         f"Size {size}, held-out text, mean over seeds{shading if has_bands(depth) else ''}. From"
         " above: the size of the elements of what each sublayer puts out; the size of the"
         " derivatives of the summed loss by them; the rise of the loss when the output is replaced"
-        f" by zeros, on an axis that is linear within {LINEAR_UP_TO:g} of zero. Markers, where"
-        " there are any, are MLPs.",
+        f" by zeros, on an axis that is linear within {LINEAR_UP_TO:g} of zero."
+        " Lines of output and gradient start at the embedding.",
         "Output, gradient and skip cost by sublayer. " + " ".join(words_depth.growths(depth)),
     )
     maps = Figure(

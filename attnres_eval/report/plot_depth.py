@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from attnres_eval.analysis.depth import MLP
+from attnres_eval.analysis.depth import ATTENTION, EMBEDDING, MLP
 from attnres_eval.report.plot_scaling import MOST_BANDS, WIDTH, legend_columns
 from attnres_eval.report.style import Style, Theme, label_title, styles, themed
 
@@ -17,6 +16,7 @@ PANELS = {
     "gradient_rms": "RMS of the gradient\n(nats per element)",
     "skip_loss_change": "Loss when skipped,\nrise (nats per token)",
 }
+KINDS = {ATTENTION: "Attention sublayers", MLP: "MLP sublayers"}
 LINEAR_UP_TO = 0.01
 """Nats per token below which the axis of the skips is linear: it shows falls of the loss too."""
 FEWEST_SEEDS = 3
@@ -32,7 +32,9 @@ def has_bands(depth: pd.DataFrame) -> bool:
 
 
 def draw_depth(depth: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figure:
-    """One line a variant over the sublayers, with 95% intervals over seeds as bands.
+    """One line a variant over attention and over MLP sublayers, with 95% intervals as bands.
+
+    The two kinds are apart because they differ more from each other than from layer to layer.
 
     Args:
         depth: `attnres_eval.analysis.depth.depth_table` of one size.
@@ -44,22 +46,27 @@ def draw_depth(depth: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figu
     with themed(theme):
         looks = styles(labels, theme)
         figure = Figure(figsize=(WIDTH, 7.0 + 0.22 * len(shown) / legend_columns(len(shown))))
-        panels = figure.subplots(len(PANELS), 1, sharex=True)
-        for axes, (measure, title) in zip(panels, PANELS.items(), strict=True):
-            for label in shown:
-                own = depth[depth["variant"] == label].dropna(subset=[measure])
-                _line(axes, own, measure, label, looks[label], len(shown) <= MOST_MARKED)
-                if banded:
-                    _band(axes, own, measure, label, looks[label])
-            axes.set_ylabel(title)
+        grid = figure.subplots(len(PANELS), len(KINDS), sharex=True, sharey="row")
+        for panels, (measure, title) in zip(grid, PANELS.items(), strict=True):
+            for axes, kind in zip(panels, KINDS, strict=True):
+                part = depth[depth["kind"].isin([EMBEDDING, kind])].dropna(subset=[measure])
+                for label in shown:
+                    own = part[part["variant"] == label]
+                    _line(axes, own, measure, label, looks[label], len(shown) <= MOST_MARKED)
+                    if banded:
+                        _band(axes, own, measure, label, looks[label])
+            panels[0].set_ylabel(title)
             if measure == "skip_loss_change":
-                _skip_axis(axes, depth, theme)
+                _skip_axis(panels, depth, theme)
             else:
-                _log_axis(axes, depth[measure])
-        panels[-1].set_xlabel("Sublayer (0 is the embedding; odd: attention, even: MLP)")
-        panels[-1].xaxis.set_major_locator(MaxNLocator(17, integer=True, min_n_ticks=1))
+                _log_axis(panels[0], depth[measure])
+        for axes, name in zip(grid[0], KINDS.values(), strict=True):
+            axes.set_title(name)
+        for axes in grid[-1]:
+            axes.set_xlabel("Sublayer (0: the embedding)")
+            axes.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
         figure.align_ylabels()
-        handles, names = panels[0].get_legend_handles_labels()
+        handles, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=legend_columns(len(names)))
         return figure
 
@@ -74,7 +81,6 @@ def _line(
         linestyle=look.line,
         marker=look.marker if marked else "",
         markersize=4.5,
-        markevery=list(np.flatnonzero(own["kind"] == MLP)),
         linewidth=1.6,
         label=label_title(label),
         gid=f"{measure}-{label}",
@@ -107,9 +113,11 @@ def _log_axis(axes: Axes, values: pd.Series) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _skip_axis(axes: Axes, depth: pd.DataFrame, theme: Theme) -> None:
-    values = depth["skip_loss_change"].dropna()
+def _skip_axis(panels: Sequence[Axes], depth: pd.DataFrame, theme: Theme) -> None:
+    values = depth["skip_loss_change"].fillna(0.0)
+    for axes in panels:
+        axes.axhline(0, color=theme.quiet, linewidth=1.2, zorder=1)
+    axes = panels[0]
     axes.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=0.5)
-    axes.axhline(0, color=theme.quiet, linewidth=1.2, zorder=1)
     axes.set_ylim(min(0.0, 1.6 * values.min()), max(LINEAR_UP_TO, 1.6 * values.max()))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

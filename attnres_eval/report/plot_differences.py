@@ -61,6 +61,7 @@ def draw_differences(
         left.xaxis.set_major_locator(MaxNLocator(5))
         left.xaxis.set_major_formatter(FuncFormatter(_signed))
         right.xaxis.set_major_locator(MaxNLocator(4))
+        right.margins(x=0.06)
         right.set_xlim(left=min(0.9, right.get_xlim()[0]))
         left.set_xlabel(f"Loss minus {label_title(baseline)}'s\n(nats per token; left is better)")
         right.set_xlabel(f"Over {label_title(baseline)}'s\n(left is cheaper)")
@@ -87,7 +88,7 @@ def _signed(value: float, _: object = None) -> str:
 def _heading(axes: Axes, family: str, place: int, theme: Theme) -> None:
     """A family's name on a line of its own."""
     axes.text(
-        0.0,
+        0.015,
         place,
         family.capitalize(),
         transform=axes.get_yaxis_transform(),

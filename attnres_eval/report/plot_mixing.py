@@ -20,7 +20,7 @@ MOST_WIDE = 4
 """With more variants than this two share a row."""
 ROBUST = 98
 """Percentile of |M| that a map's colours must reach; what lies beyond has the arrow's colour."""
-BAR_TICKS = (-1, -0.5, -0.1, 0, 0.01, 0.1, 0.25, 0.5, 1)
+BAR_TICKS = (-1, -0.5, -0.1, 0, 0.1, 0.25, 0.5, 1)
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,9 @@ def draw_mixing(mixing: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Fi
             extend="both",
             shrink=0.8,
             aspect=40,
+            # Shares of the maps' height: the bar is as thick under three as under thirty.
+            fraction=0.15 / height,
+            pad=0.1 / height,
         )
         bar.ax.xaxis.set_major_locator(FixedLocator(BAR_TICKS))
         bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -41,7 +41,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
                 words.published_comparison(multipliers),
             ),
             shown("multipliers"),
-            [*([_multipliers(multipliers)] if variant else []), _fits(tables["fits"])],
+            [_multipliers(multipliers), _fits(tables["fits"])] if variant else [],
         ),
         Section(
             "Benchmarks",

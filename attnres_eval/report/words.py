@@ -90,7 +90,8 @@ def multiplier_sentences(results: Results, multipliers: pd.DataFrame) -> list[st
     rows = of_model(multipliers)
     for note, unknown in rows[rows["multiplier"].isna()].groupby("note", sort=False):
         names = [label_title(variant) for variant in unknown["variant"]]
-        sentences.append(f"{listed(names)}: no multiplier ({note}).")
+        who = listed(names) if len(names) <= MOST_NAMED else f"{len(names)} variants"
+        sentences.append(f"{who}: no multiplier ({note}).")
     for _, row in rows.dropna(subset=["multiplier"]).iterrows():
         name = label_title(row["variant"])
         text = f"{name} against {base}: {row['multiplier']:.3f}"

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
-from attnres_eval.analysis.depth import EMBEDDING, OUTPUT
+from attnres_eval.analysis.depth import MLP, OUTPUT
 from attnres_eval.report.style import label_title
 from attnres_eval.report.words import counted, listed
 
@@ -28,36 +28,34 @@ def depth_sentences(results: Results, depth: pd.DataFrame, mixing: pd.DataFrame)
 
 
 def growths(depth: pd.DataFrame) -> list[str]:
-    """How output and gradient grow from the first sublayer to the last, by variant."""
-    sublayers = depth[depth["kind"] != EMBEDDING]
-    ratios = {}
-    for measure in ("output_rms", "gradient_rms"):
+    """How output and gradient grow from the first MLP to the last, by variant."""
+    sublayers = depth[depth["kind"] == MLP]
+    sentences = []
+    for measure, name in (("output_rms", "output"), ("gradient_rms", "gradient")):
         ends = sublayers.groupby("variant", sort=False)[measure].agg(["first", "last"])
-        ratios[measure] = ends["last"] / ends["first"].where(ends["first"] > 0)
-    outputs = _by_variant(ratios["output_rms"].dropna(), "{:.3g}")
-    gradients = _by_variant(ratios["gradient_rms"].dropna(), "{:.3g}")
-    return [
-        text
-        for text, values in (
-            (f"The last sublayer's output is this many times the first's: {outputs}.", outputs),
-            (f"Its gradient is this many times the first's: {gradients}.", gradients),
-        )
-        if values
-    ]
+        ratios = (ends["last"] / ends["first"].where(ends["first"] > 0)).dropna()
+        if len(ratios):
+            values = _by_variant(ratios, "{:.3g}")
+            sentences.append(f"RMS of the {name} of the last MLP over that of the first: {values}.")
+    return sentences
 
 
 def costs(depth: pd.DataFrame) -> list[str]:
     """Which sublayer costs most to skip, by variant."""
     skipped = depth.dropna(subset=["skip_loss_change"])
+    if skipped.empty:
+        return []
     worst = skipped.loc[skipped.groupby("variant", sort=False)["skip_loss_change"].idxmax()]
-    if len(worst) > MOST_NAMED:
+    many = len(worst) > MOST_NAMED
+    if many:
         worst = worst.sort_values("skip_loss_change").iloc[[0, -1]]
     parts = [
         f"{label_title(row['variant'])} {row['skip_loss_change']:+.3f} nats per token (sublayer"
         f" {row['sublayer']}, {_kind(row['kind'])})"
         for _, row in worst.iterrows()
     ]
-    return [f"The costliest sublayer to skip: {listed(parts)}."]
+    named = f"from {parts[0]} to {parts[1]}" if many else listed(parts)
+    return [f"Skipping the costliest sublayer changes the loss by: {named}."]
 
 
 def readings(mixing: pd.DataFrame) -> list[str]:
@@ -83,4 +81,4 @@ def _by_variant(values: pd.Series, form: str) -> str:
 
 
 def _kind(kind: str) -> str:
-    return "MLP" if kind == "mlp" else kind
+    return "MLP" if kind == MLP else kind

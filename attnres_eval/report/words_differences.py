@@ -34,16 +34,21 @@ def _at_size(rows: pd.DataFrame, size: str, base: str) -> str:
             return ""
         return f"Size {size}: the runs bear no interval, so no difference from {base} is found."
     first = judged.iloc[0]
-    lower, higher = judged["ci_high"] < 0, judged["ci_low"] > 0
     text = (
         f"Size {size} (one run's noise {first['pooled_sd']:.2g} nats per token, estimated with"
-        f" {counted(int(first['df']), 'degree')} of freedom): {int(lower.sum())} of"
-        f" {counted(len(judged), 'variant')} end below {base} and {int(higher.sum())} above, each"
-        " by its own 95% interval"
+        f" {counted(int(first['df']), 'degree')} of freedom):"
     )
     if len(judged) == 1:
-        return text + "."
-    text += f"; {by_luck(len(judged))}. By the interval that holds for all at once,"
+        side = "contains" if first["ci_low"] <= 0 <= first["ci_high"] else "excludes"
+        return (
+            f"{text} {label_title(first['variant'])} {first['difference']:+.3f}"
+            f" ({interval(first, 3)}); the interval {side} 0."
+        )
+    text += (
+        f" {int((judged['ci_high'] < 0).sum())} of {len(judged)} variants lie below {base} and"
+        f" {int((judged['ci_low'] > 0).sum())} above, each by its own 95% interval;"
+        f" {by_luck(len(judged))}. By the interval that holds for all at once,"
+    )
     named = [
         _named(judged[judged["ci_high_all"] < 0].sort_values("difference"), "below"),
         _named(judged[judged["ci_low_all"] > 0].sort_values("difference"), "above"),

@@ -91,8 +91,9 @@ def parse_options(name: str, values: dict[str, Any]) -> Options:
         return spec.options.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        # A rule about several options has no place of its own.
         key = ".".join(str(part) for part in first["loc"])
+        where = f"option {key}: " if key else ""
+        message = first["msg"].removeprefix("Value error, ")
         known = ", ".join(spec.options.model_fields) or "none"
-        raise UserError(
-            f"variant {name}: option {key}: {first['msg']} (options of {name}: {known})"
-        ) from None
+        raise UserError(f"variant {name}: {where}{message} (options of {name}: {known})") from None

@@ -8,8 +8,8 @@ constants of a decoder alone; microsoft/torchscale:torchscale/architecture/decod
 Beta takes the place of this decoder's division of what writes to the residual by
 sqrt(n_sublayers). It multiplies this decoder's starting weights, of variance 1 / fan_in, where
 the paper has Xavier's; on the square matrices the two are the same. The paper's MLP has two
-matrices and SwiGLU has three: all three are multiplied, whereas torchscale's gated MLP leaves out
-the one without activation.
+matrices and SwiGLU has three: the activated one and the last are multiplied, as in torchscale's
+gated MLP, so that its output shrinks by beta squared like the paper's.
 
 The paper's norm is LayerNorm. The default is RMSNorm, so that the norm is not a second difference
 from the other variants; `norm: layernorm` gives the paper's, without its bias, as no part of this

@@ -14,14 +14,6 @@ from attnres_eval.variants.spec import NoOptions, ResidualCost, VariantSpec
 
 
 class RescaledOptions(NoOptions):
-    """Rescaled has no options."""
-
-    @property
-    def equals_prenorm_at_init(self) -> bool:
-        return True
-
-
-class RescaledOptions(NoOptions):
     """The rescaled residual has no options."""
 
     @property

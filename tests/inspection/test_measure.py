@@ -124,17 +124,22 @@ def test_what_cannot_be_inspected_is_one_line(finished: RunFolder, tmp_path: Pat
         inspect_path(finished.path, 64, tmp_path / "empty.txt")
 
 
-def test_what_is_not_finite_is_no_number() -> None:
-    """A loss that skipping makes infinite is missing; a model that gives none is refused."""
-    model = build("rezero", {}).eval().requires_grad_(False)
+def test_what_is_not_finite_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that a skip makes infinite is missing; a model that gives no finite one is refused."""
+    model = build("prenorm", {}).eval()
+    plain = model.loss
+
+    def loss(tokens_BT: torch.Tensor) -> torch.Tensor:
+        silenced = getattr(model.residual, "silenced", None)
+        return plain(tokens_BT) * (torch.inf if silenced == 1 else 1)
+
+    monkeypatch.setattr(model, "loss", loss)
+    record = inspect_model(model, windows(), 120, "weights", "text")
+    assert [change is None for change in record.skip_loss_change] == [i == 1 for i in range(L)]
     with torch.no_grad():
-        model.residual.get_parameter("scale")[2] = 1e-30
-        model.layers[1].attention.out.weight.fill_(1e30)
-        plain = inspect_model(model, windows(), 120, "", "").skip_loss_change
-        assert None not in plain
-        model.final_norm.weight.fill_(torch.inf)
+        model.final_norm.weight.fill_(torch.nan)
     with pytest.raises(UserError, match="not finite"):
-        inspect_model(model, windows(), 120, "", "")
+        inspect_model(model, windows(), 120, "weights", "text")
 
 
 def test_a_record_of_two_depths_is_refused() -> None:

@@ -37,7 +37,8 @@ FILES = files_of(PAGE)
 TESTS = {
     name: test
     for name, test in vars(battery).items()
-    if name.startswith("test_") and {*inspect.signature(test).parameters} <= {"name", "options"}
+    if name.startswith("test_")
+    and {*inspect.signature(test).parameters} <= {"name", "options", "monkeypatch"}
 }
 """Tests of the battery that need nothing but a variant and its options."""
 TESTS.pop("test_compiled_equals_eager", None)  # a minute, for nothing that the example adds
@@ -94,8 +95,11 @@ def test_the_battery_is_found() -> None:
 def test_the_example_passes(test: str, example: VariantSpec) -> None:
     cases = option_cases(example)
     assert len(cases) == 3
+    wants_patch = "monkeypatch" in inspect.signature(TESTS[test]).parameters
     for name, options in cases:
-        TESTS[test](name=name, options=options)
+        with pytest.MonkeyPatch.context() as patch:
+            more = {"monkeypatch": patch} if wants_patch else {}
+            TESTS[test](name=name, options=options, **more)
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -78,7 +78,9 @@ def test_deepnorm_scales_values_output_and_mlp_alone() -> None:
         scaled, start = ours.attention.qkv.weight, plain.attention.qkv.weight
         assert torch.equal(scaled[:-keys], start[:-keys])
         torch.testing.assert_close(scaled[-keys:], beta * start[-keys:])
-        torch.testing.assert_close(ours.mlp.gate_up.weight, beta * plain.mlp.gate_up.weight)
+        activated, other = ours.mlp.gate_up.weight.chunk(2)
+        torch.testing.assert_close(activated, beta * plain.mlp.gate_up.weight.chunk(2)[0])
+        assert torch.equal(other, plain.mlp.gate_up.weight.chunk(2)[1])
         # GPT-2's division by sqrt(n_sublayers) gives way to beta.
         for one, other in (
             (ours.attention.out.weight, plain.attention.out.weight),

@@ -80,7 +80,7 @@ def test_the_page_needs_nothing_else(built: Path) -> None:
     assert not reader.all("script")
     assert not reader.all("link")
     images, darker = reader.all("img"), reader.all("source")
-    assert len(images) == len(darker) == 5
+    assert len(images) == len(darker) == 8
     for image in images:
         assert str(image["src"]).startswith("data:image/svg+xml;base64,")
         assert len(str(image["alt"])) > 40
@@ -95,10 +95,10 @@ def test_the_page_can_be_walked(built: Path) -> None:
     assert all(link.removeprefix("#") in anchors for link in links)
     assert len(reader.all("main")) == len(reader.all("h1")) == 1
     assert reader.all("html")[0]["lang"] == "en"
-    assert len(reader.all("table")) == len(reader.all("caption")) == 5
+    assert len(reader.all("table")) == len(reader.all("caption")) == 7
     # Every table scrolls inside its own box, so that the page itself never does.
     boxes = [box for box in reader.all("div") if box.get("class") == "scroll"]
-    assert len(boxes) == 5 + 5
+    assert len(boxes) == 8 + 7
     assert all(box["tabindex"] == "0" and box["aria-label"] for box in boxes)
 
 
@@ -117,7 +117,7 @@ def test_html_in_a_name_stays_text(fabricated: Callable[..., Path]) -> None:
 def test_markdown_links_its_figures(built: Path) -> None:
     markdown = built.with_suffix(".md").read_text(encoding="utf-8")
     links = re.findall(r"!\[(.+?)\]\((.+?)\)", markdown)
-    assert len(links) == 5
+    assert len(links) == 8
     assert all((built.parent / file).is_file() for _, file in links)
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len(rows) > 30
@@ -154,6 +154,14 @@ def test_small_studies_have_reports_too(
     reader = read(build_report(fabricated(study=make_study(**shape))))
     assert not re.search(r"\bnan\b", reader.text, re.IGNORECASE)
     assert "saves compute here" not in reader.text
+
+
+def test_without_inspections_there_is_no_section(fabricated: Callable[..., Path]) -> None:
+    folder = fabricated(inspected=False)
+    reader = read(build_report(folder))
+    assert "Inside the networks" not in reader.text
+    assert not (folder / "figures" / "mixing.svg").exists()
+    assert export_table(folder, "mixing", "csv").startswith("variant,size,source")
 
 
 def test_export(built: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import pytest
 import yaml
 
 from attnres_eval.errors import UserError
+from attnres_eval.files import write_json
+from attnres_eval.records import InspectionRecord, read_record
 from attnres_eval.study import Study, Task, parse_study
 from attnres_eval.sweep.executor import Job, LocalExecutor
-from attnres_eval.sweep.folder import claim, differences
+from attnres_eval.sweep.folder import claim, differences, run_folder
+from attnres_eval.sweep.jobs import inspection_left
 from attnres_eval.sweep.progress import last_metrics
 from attnres_eval.sweep.run import run_study
 
@@ -45,6 +49,7 @@ def tiny(corpus: Path, **changes: Any) -> Study:
             "tokens_per_parameter": 0.1,
             "log_every": 1,
         },
+        "evaluation": {"inspection_tokens": 0},
     }
     return parse_study(yaml.safe_dump(values | changes), "tiny.yaml")
 
@@ -228,3 +233,26 @@ def test_tasks_left_are_those_without_a_record(tmp_path: Path) -> None:
     folder.checkpoint.mkdir()
     (folder.checkpoint / "model.safetensors").write_bytes(b"other weights")
     assert list(tasks_left(folder, tasks)) == list(tasks)
+
+
+def test_finished_runs_of_the_largest_size_are_inspected_once(corpus: Path, tmp_path: Path) -> None:
+    sizes = {f"d{d}": {"d_model": d, "n_layers": 1, "n_heads": 1} for d in (16, 8)}
+    study = tiny(corpus, sizes=sizes, evaluation={"inspection_tokens": 70})
+    quiet: dict[str, Any] = {"say": lambda line: None}
+    first = run_study(study, tmp_path, LocalExecutor(1), **quiet)
+    assert not first.failures
+    assert sorted(first.inspected) == ["full_attnres-d16-s0", "prenorm-d16-s0"]
+    folder = run_folder(tmp_path, study.run("prenorm", "d16", 0))
+    record = read_record(folder.inspection, InspectionRecord)
+    assert (record.limit, record.tokens, len(record.output_rms)) == (70, 64, 3)
+    assert not list(tmp_path.glob("runs/*d8*/inspection.json"))
+    assert run_study(study, tmp_path, LocalExecutor(1), **quiet).inspected == []
+    # A record of other weights or of another number of tokens is taken again.
+    assert inspection_left(folder, 71)
+    write_json(folder.inspection, record.model_dump() | {"model_sha256": "other"})
+    assert inspection_left(folder, 70)
+    # Without weights the record speaks for itself; without either there is something left.
+    shutil.rmtree(folder.checkpoint)
+    assert not inspection_left(folder, 70)
+    folder.inspection.write_text("{")
+    assert inspection_left(folder, 70)

@@ -37,7 +37,11 @@ class DeepNorm(PostNorm):
         self.beta = (8 * shape.n_layers) ** -0.25
 
     def adapt(self, layers: nn.ModuleList) -> None:
-        """Scales the MLP, attention's values and its output by beta; queries and keys stay."""
+        """Scales the MLP, attention's values and its output by beta; queries and keys stay.
+
+        Of SwiGLU's two input matrices the activated one alone, as torchscale does: its output is
+        then scaled by beta squared, like that of the paper's MLP of two matrices.
+        """
         undo_depth = self.shape.n_sublayers**0.5  # their starting weights were divided by it
         values = self.shape.n_kv_heads * self.shape.head_dim
         for name, weight in layers.named_parameters():
