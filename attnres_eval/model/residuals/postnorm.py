@@ -48,7 +48,7 @@ class DeepNorm(PostNorm):
             if name.endswith(("attention.out.weight", "mlp.down.weight")):
                 weight.mul_(self.beta * undo_depth)
             elif name.endswith("mlp.gate_up.weight"):
-                weight.mul_(self.beta)
+                weight[: self.shape.d_ff].mul_(self.beta)
             elif name.endswith("attention.qkv.weight"):
                 weight[-values:].mul_(self.beta)
 
