@@ -25,7 +25,7 @@ Format = Annotated[
 StudyName = Annotated[str, typer.Argument(help="A study's YAML file, or a bundled study's name.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder of benchmarks: gpqa/, mmlu_pro/, bbh/ ..."),
+    typer.Option(help="Folder of benchmarks: gpqa/, mmlu_pro/, bbh/, cmath/."),
 ]
 Workers = Annotated[
     int | None, typer.Option(help="Processes; by default one an accelerator, or one a core.", min=1)
@@ -156,9 +156,33 @@ def train(
 
 
 @app.command()
+def tasks(
+    suite: Annotated[str | None, typer.Option(help="paper or small; all by default.")] = None,
+    data_dir: DataDir = None,
+    format: Format = "table",
+) -> None:
+    """List the suites and our own tasks: chance level, size, and where their data are."""
+    from attnres_eval.evaluate.listing import missing_lines, task_rows
+
+    rows = task_rows(suite, data_dir)
+    if format == "table":
+        short = [{k: v for k, v in row.items() if k != "missing_offline"} for row in rows]
+        _print(short, format)
+        for line in missing_lines(rows):
+            _say(line)
+    else:
+        _print(rows, format)
+
+
+@app.command()
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Checkpoint folders or hub names.")],
-    tasks: Annotated[str, typer.Option(help="Names of lm-eval tasks, divided by commas.")],
+    tasks: Annotated[
+        str | None, typer.Option(help="Names of lm-eval tasks, divided by commas.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="Instead: paper or small; says what of it is missing.")
+    ] = None,
     num_fewshot: Annotated[int | None, typer.Option(min=0)] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions a task, the first.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
@@ -170,22 +194,36 @@ def evaluate(
         Literal["attnres", "hf"], typer.Option(help="Our adapter, or lm-eval's own.")
     ] = "attnres",
     precision: Annotated[Literal["fp32", "bf16"], typer.Option()] = "fp32",
+    confirm_run_unsafe_code: Annotated[
+        bool,
+        typer.Option(
+            "--confirm-run-unsafe-code",
+            "--confirm_run_unsafe_code",
+            help="Run code that the model writes (HumanEval, MBPP), as lm-eval's flag says.",
+        ),
+    ] = False,
     format: Format = "table",
 ) -> None:
     """Score checkpoints of ours, or any Hugging Face model, through lm-eval."""
-    from attnres_eval.evaluate.command import evaluate_models
+    if (tasks is None) == (suite is None):
+        raise UserError("evaluate: give either --tasks NAMES or --suite NAME")
+    from attnres_eval.evaluate.command import evaluate_models, evaluate_suite
 
-    rows = evaluate_models(
-        models,
-        tasks.split(","),
-        num_fewshot=num_fewshot,
-        limit=limit,
-        batch_size=batch_size,
-        output_path=output_path,
-        data_dir=data_dir,
-        backend=backend,
-        precision=precision,
-    )
+    options: dict[str, Any] = {
+        "num_fewshot": num_fewshot,
+        "limit": limit,
+        "batch_size": batch_size,
+        "output_path": output_path,
+        "data_dir": data_dir,
+        "backend": backend,
+        "precision": precision,
+        "confirm_run_unsafe_code": confirm_run_unsafe_code,
+    }
+    if tasks is not None:
+        rows = evaluate_models(models, tasks.split(","), **options)
+    else:
+        assert suite is not None
+        rows = evaluate_suite(models, suite, _say, **options)
     _print(rows, format)
 
 

@@ -228,6 +228,7 @@ def test_root_script_runs_the_same_command() -> None:
         b"plan",
         b"reproduce",
         b"train",
+        b"tasks",
         b"evaluate",
         b"inspect",
         b"lm-eval",

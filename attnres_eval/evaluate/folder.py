@@ -3,6 +3,7 @@
     gpqa/dataset.zip                      GPQA, encrypted, as its authors publish it
     mmlu_pro/mmlu_pro_<split>.jsonl.gz    MMLU-Pro; the worked examples are the split `validation`
     bbh/<task>.json                       BIG-Bench-Hard
+    cmath/cmath_<split>.jsonl             CMATH, fields `question` and `golden`
 
 GPQA's authors ask that its questions never appear in plain text: they are decrypted in memory.
 """
@@ -12,7 +13,7 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,22 @@ def folder_splits(folder: Path, dataset: str, name: str | None) -> Splits:
         case "SaylorTwift/bbh", str():
             file = folder / "bbh" / f"{name}.json"
             return {"test": lambda: _bbh(file)} if file.is_file() else {}
+        case "weitianwen/cmath", None:
+            files = (folder / "cmath").glob("cmath_*.jsonl")
+            return {file.stem.removeprefix("cmath_"): _cmath(file) for file in sorted(files)}
     return {}
 
 
-def where_to_find(dataset: str, split: str | None, name: str | None) -> str | None:
-    """The file that the data folder lacks, for a data set that has a place there."""
+def where_to_find(dataset: str, splits: Sequence[str], name: str | None) -> str | None:
+    """The files that the data folder lacks, for a data set that has a place there."""
+
+    def each(pattern: str) -> str:
+        return " and ".join(pattern.format(split) for split in splits)
+
     return {
         GPQA: "the authors' gpqa/dataset.zip (github: idavidrein/gpqa)",
-        "TIGER-Lab/MMLU-Pro": f"mmlu_pro/mmlu_pro_{split}.jsonl.gz",
+        "TIGER-Lab/MMLU-Pro": each("mmlu_pro/mmlu_pro_{}.jsonl.gz"),
+        "weitianwen/cmath": each("cmath/cmath_{}.jsonl"),
         "SaylorTwift/bbh": f"bbh/{name}.json (github: suzgunmirac/BIG-Bench-Hard)",
     }.get(dataset)
 
@@ -76,6 +85,15 @@ def _mmlu_pro(file: Path) -> Callable[[], Dataset]:
         )
 
     return read
+
+
+def _cmath(file: Path) -> Callable[[], Dataset]:
+    def rows(text: str) -> list[dict[str, Any]]:
+        docs = [json.loads(line) for line in text.split("\n") if line.strip()]
+        # Answers are numbers in some copies and strings in others.
+        return [{"question": doc["question"], "golden": str(doc["golden"])} for doc in docs]
+
+    return lambda: Dataset.from_list(_read(file, rows))
 
 
 def _bbh(file: Path) -> Dataset:

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from attnres_eval.evaluate.backend import AttnResLM
 from attnres_eval.evaluate.models import DTYPES, LoadedModel, Precision, load_model
 from attnres_eval.evaluate.quiet import quiet
 from attnres_eval.evaluate.scores import task_records
-from attnres_eval.evaluate.tasks import LoadedTask, load_task
+from attnres_eval.evaluate.tasks import RUNS_CODE, LoadedTask, code_allowed, load_task
 from attnres_eval.records import TaskRecord, task_file, write_record
 from attnres_eval.study import Task
 
@@ -51,6 +51,8 @@ def evaluate(
     precision: Precision = "fp32",
     device: str | None = None,
     progress: bool = False,
+    confirm_run_unsafe_code: bool = False,
+    leave_out: Callable[[str], None] | None = None,
 ) -> list[TaskRecord]:
     """Scores one model. Tasks are loaded once per process, whatever the number of models.
 
@@ -71,6 +73,9 @@ def evaluate(
         precision: of weights and activations.
         device: a torch device; the accelerator where there is one by default.
         progress: whether to draw progress bars.
+        confirm_run_unsafe_code: whether tasks may run code that the model writes.
+        leave_out: called with one line for each task that this model cannot be scored on, which
+            is then left out instead of stopping everything.
 
     Returns:
         A record for each task and group, in the order asked for.
@@ -92,19 +97,33 @@ def evaluate(
     if not asked:
         raise UserError("no task is named; give at least one, such as arc_easy")
     # All tasks first: a name that is wrong should not cost the time of those before it.
-    loaded = [(load_task(name, ask.num_fewshot, data_dir), ask) for name, ask in asked.items()]
+    loaded = [
+        (load_task(name, ask.num_fewshot, data_dir, allow_code=confirm_run_unsafe_code), ask)
+        for name, ask in asked.items()
+    ]
     network = load_model(model, precision=precision, device=device)
-    with quiet(progress=progress):
+    with quiet(progress=progress), code_allowed(confirm_run_unsafe_code):
         lm = _backend(backend, network, batch_size)
         done: list[TaskRecord] = []
         results: list[dict[str, Any]] = []
-        for task, _ in loaded:
-            _check(task, lm)
+        fitting = []
         for task, ask in loaded:
             try:
-                result = score(task, ask.limit, lm)
+                _check(task, lm, confirm_run_unsafe_code)
             except UserError as error:
-                raise UserError(f"task {task.name}: {error}") from None
+                if leave_out is None:
+                    raise
+                leave_out(str(error))
+            else:
+                fitting.append((task, ask))
+        for task, ask in fitting:
+            try:
+                result = score(task, ask.limit, lm, allow_code=confirm_run_unsafe_code)
+            except UserError as error:
+                if leave_out is None:
+                    raise UserError(f"task {task.name}: {error}") from None
+                leave_out(f"task {task.name}: {error}")
+                continue
             results.append(result)
             scored = task_records(
                 task, result, limit=ask.limit, model_sha256=network.sha256, backend=backend
@@ -122,7 +141,7 @@ def evaluate(
                 lm.scored,
                 lm.max_length,
             )
-        if output_path is not None:
+        if output_path is not None and results:
             private = frozenset[str]().union(*(task.private for task, _ in loaded))
             config = {
                 "model": backend,
@@ -148,14 +167,11 @@ def _backend(backend: Backend, network: LoadedModel, batch_size: int) -> Any:
     return HFLM(pretrained=network.model, tokenizer=network.tokenizer, batch_size=batch_size)
 
 
-def _check(task: LoadedTask, lm: Any) -> None:
+def _check(task: LoadedTask, lm: Any, allow_code: bool) -> None:
     """Refuses tasks that lm-eval would stop at, in one line."""
     for name, leaf in task.task_dict["tasks"].items():
-        if getattr(leaf, "UNSAFE_CODE", False):
-            raise UserError(
-                f"task {name} runs code that the model writes; use `attnres-eval lm-eval run"
-                " --confirm_run_unsafe_code` if you accept that"
-            )
+        if getattr(leaf, "UNSAFE_CODE", False) and not allow_code:
+            raise UserError(f"task {name} {RUNS_CODE}")
         if getattr(leaf, "MULTIMODAL", False):
             raise UserError(f"task {name} needs a model that reads images or sound")
         if leaf.OUTPUT_TYPE == "generate_until":
@@ -168,13 +184,16 @@ def _check(task: LoadedTask, lm: Any) -> None:
                 )
 
 
-def score(task: LoadedTask, limit: int | None, lm: Any) -> dict[str, Any]:
+def score(
+    task: LoadedTask, limit: int | None, lm: Any, *, allow_code: bool = False
+) -> dict[str, Any]:
     """One call of lm-eval's evaluator, from the seeds that its command sets.
 
     Args:
         task: what to score.
         limit: questions of each leaf task; all where None.
         lm: an LM of lm-eval.
+        allow_code: whether the task may run code that the model writes.
 
     Returns:
         lm-eval's results, samples included.
@@ -190,6 +209,7 @@ def score(task: LoadedTask, limit: int | None, lm: Any) -> dict[str, Any]:
         limit=limit,
         bootstrap_iters=BOOTSTRAP_ITERATIONS,
         log_samples=True,
+        confirm_run_unsafe_code=allow_code,
     )
     return dict(results)
 

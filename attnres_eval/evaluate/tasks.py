@@ -9,34 +9,34 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._index import Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from attnres_eval.errors import UserError
+from attnres_eval.evaluate.availability import Availability, availability
 from attnres_eval.evaluate.folder import GPQA
 from attnres_eval.evaluate.hub import hub_is_reachable, hub_offline_unless_reachable
+from attnres_eval.evaluate.index import leaves
 from attnres_eval.evaluate.quiet import quiet
-from attnres_eval.evaluate.sources import Needs, Sources
+from attnres_eval.evaluate.sources import Found, Needs, Sources
 from attnres_eval.study import bundled_folder
 
 CHOICE_SEED = 0
 """Seed of lm-eval's shuffled choices."""
 
-_FILES = frozenset({"arrow", "csv", "json", "parquet", "text"})
-"""`dataset_path` of tasks that read local files."""
-
-_DATA_KEYS = frozenset(
-    {"custom_dataset", "dataset_path", "dataset_name", "dataset_kwargs", "process_docs"}
-    | {f"{kind}_split" for kind in ("training", "validation", "test", "fewshot")}
+RUNS_CODE = (
+    "runs code that the model writes, on this machine: give --confirm-run-unsafe-code if you"
+    " accept that"
 )
+"""What is said of a task, lm-eval's flag not given."""
 
 
 @dataclass(frozen=True)
@@ -58,42 +58,61 @@ def task_index() -> TaskManager:
         return TaskManager(include_path=str(folder) if folder.is_dir() else None)
 
 
-def load_task(name: str, num_fewshot: int | None, data_dir: Path | None) -> LoadedTask:
+def task_availability(
+    name: str, num_fewshot: int | None, data_dir: Path | None, modules: Iterable[str] = ()
+) -> Availability:
+    """Says where a task's data are; see `availability`.
+
+    Raises:
+        UserError: there is no such task or folder.
+    """
+    return availability(name, num_fewshot, Sources(data_dir), _known(name).task_index, modules)
+
+
+def _known(name: str) -> TaskManager:
+    manager = task_index()
+    if name not in manager.task_index:
+        raise UserError(_unknown(name, manager.all_tasks))
+    return manager
+
+
+def load_task(
+    name: str, num_fewshot: int | None, data_dir: Path | None, *, allow_code: bool = False
+) -> LoadedTask:
     """Loads one task, group or tag with its data, once per process.
 
     Args:
         name: as in lm-eval.
         num_fewshot: worked examples; the task's own number where None.
         data_dir: the user's folder of benchmarks.
+        allow_code: whether the user accepts that code which the model writes is run.
 
     Raises:
-        UserError: there is no such task, or its data are nowhere.
+        UserError: there is no such task, its data are nowhere, or it runs code unallowed.
     """
-    return _load_task(name, num_fewshot, data_dir.resolve() if data_dir else None)
+    folder = data_dir.resolve() if data_dir else None
+    return _load_task(name, num_fewshot, folder, allow_code)
 
 
 @functools.cache
-def _load_task(name: str, num_fewshot: int | None, data_dir: Path | None) -> LoadedTask:
-    manager = task_index()
-    if name not in manager.task_index:
-        raise UserError(_unknown(name, manager.all_tasks))
+def _load_task(
+    name: str, num_fewshot: int | None, data_dir: Path | None, allow_code: bool
+) -> LoadedTask:
+    manager = _known(name)
     sources = Sources(data_dir)
     original = dict(manager.task_index)
-    hub: list[Needs] = []
+    found: dict[str, tuple[Needs, Found]] = {}
+    for leaf in leaves(name, original):
+        config = original[leaf].cfg or {}
+        if config.get("unsafe_code") and not allow_code:
+            raise UserError(f"task {leaf} {RUNS_CODE}")
+        needs = Needs.of(config, num_fewshot)
+        found[leaf] = needs, sources.look(needs)
+        if found[leaf][1].where == "missing":
+            raise UserError(f"task {leaf}: {found[leaf][1].lacks}")
     try:
-        with quiet():
-            for leaf in dict.fromkeys(_leaves(name, original)):
-                entry = original[leaf]
-                config = load_yaml(entry.yaml_path, resolve_func=True)
-                needs = Needs.of(config, num_fewshot)
-                data = None
-                if "custom_dataset" not in config and needs.dataset not in _FILES:
-                    data = sources.find(needs)
-                    hub += [needs] if data is None else []
-                manager.task_index[leaf] = dataclasses.replace(
-                    entry, yaml_path=None, cfg=_changed(config, data)
-                )
-            tasks = _instantiate(manager, name, hub, sources)
+        with quiet(), code_allowed(allow_code):
+            tasks = _instantiate(manager, name, found, sources)
     finally:
         manager.task_index.clear()
         manager.task_index.update(original)
@@ -101,33 +120,6 @@ def _load_task(name: str, num_fewshot: int | None, data_dir: Path | None) -> Loa
         _set_fewshot(task, num_fewshot)
     private = {leaf for leaf, task in tasks["tasks"].items() if task.DATASET_PATH == GPQA}
     return LoadedTask(name, tasks, frozenset(private))
-
-
-def _leaves(name: str, index: dict[str, Any]) -> Iterator[str]:
-    """The tasks with a YAML of their own behind a task, group or tag."""
-    entry = index[name]
-    if entry.kind is Kind.TASK and entry.yaml_path is not None:
-        yield name
-    elif entry.kind is Kind.TAG:
-        for child in sorted(entry.tags):
-            yield from _leaves(child, index)
-    elif entry.kind is Kind.GROUP:
-        yield from _members(entry.cfg.get("task"), index)
-
-
-def _members(items: Any, index: dict[str, Any]) -> Iterator[str]:
-    for item in items if isinstance(items, list) else []:
-        if isinstance(item, str):
-            child = item
-        elif "group" in item:
-            child = item["group"]
-            if child not in index:
-                yield from _members(item.get("task"), index)
-        else:
-            child = item["task"]
-        # A member may be defined in its group alone, or ask for other data than its own YAML.
-        if child in index and not (isinstance(item, dict) and item.keys() & _DATA_KEYS):
-            yield from _leaves(child, index)
 
 
 def _changed(config: dict[str, Any], data: DatasetDict | None) -> dict[str, Any]:
@@ -167,22 +159,31 @@ def reseeded(process_docs: Callable[[Dataset], Dataset]) -> Callable[[Dataset], 
 
 
 def _instantiate(
-    manager: TaskManager, name: str, hub: list[Needs], sources: Sources
+    manager: TaskManager, name: str, found: dict[str, tuple[Needs, Found]], sources: Sources
 ) -> dict[str, Any]:
+    hub = [leaf for leaf, (_, place) in found.items() if place.where == "hub"]
     try:
         with hub_offline_unless_reachable() if hub else contextlib.nullcontext():
+            for leaf, (needs, place) in found.items():
+                entry = manager.task_index[leaf]
+                config = load_yaml(entry.yaml_path, resolve_func=True)
+                data = sources.read(needs, place) if place.splits else None
+                manager.task_index[leaf] = dataclasses.replace(
+                    entry, yaml_path=None, cfg=_changed(config, data)
+                )
             return dict(manager.load([name]))
     except UserError:
         raise
     except Exception as error:  # data sets and task code raise anything
-        raise UserError(_failure(name, hub, sources, error)) from None
+        lacks = found[hub[0]][1].lacks if hub else None
+        raise UserError(_failure(hub[0] if hub else name, lacks, error)) from None
 
 
-def _failure(name: str, hub: list[Needs], sources: Sources, error: Exception) -> str:
-    first = str(error).split("\n")[0][:200]
+def _failure(name: str, lacks: str | None, error: Exception) -> str:
+    first = next((line for line in str(error).split("\n") if line.strip(" #")), "")[:200]
     if isinstance(error, ImportError):
         return f"task {name} needs another package: {first}"
-    if not hub:
+    if lacks is None:
         return f"task {name} cannot be loaded: {type(error).__name__}: {first}"
     if not hub_is_reachable():
         reason = "the model hub cannot be reached: connect once, or leave this task out"
@@ -190,7 +191,22 @@ def _failure(name: str, hub: list[Needs], sources: Sources, error: Exception) ->
         reason = "the hub wants its terms accepted: do so there, then run `hf auth login`"
     else:
         reason = f"the hub answers {type(error).__name__}: {first}"
-    return sources.why_not(hub[0], reason)
+    return f"task {name}: {lacks}, and {reason}"
+
+
+@contextlib.contextmanager
+def code_allowed(allow: bool) -> Iterator[None]:
+    """Tells `evaluate`'s metric that runs code, which asks for itself, what the user said."""
+    before = os.environ.get("HF_ALLOW_CODE_EVAL")
+    if allow:
+        os.environ["HF_ALLOW_CODE_EVAL"] = "1"
+    try:
+        yield
+    finally:
+        if allow and before is None:
+            del os.environ["HF_ALLOW_CODE_EVAL"]
+        elif allow and before is not None:
+            os.environ["HF_ALLOW_CODE_EVAL"] = before
 
 
 def _set_fewshot(task: Any, num_fewshot: int | None) -> None:
@@ -208,5 +224,9 @@ def _set_fewshot(task: Any, num_fewshot: int | None) -> None:
 
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}?" if near else "see `attnres-eval lm-eval ls tasks`"
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else "see `attnres-eval tasks` and `attnres-eval lm-eval ls tasks`"
+    )
     return f"unknown task {name!r}; {hint}"

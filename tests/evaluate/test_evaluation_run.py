@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import statistics
 import sys
 from pathlib import Path
 
@@ -93,12 +94,24 @@ def test_rows(llama: Path, ours: Path, local_tasks: None) -> None:
     assert [(row["model"], row["task"], row["metric"]) for row in rows] == [
         (str(model), task, metric)
         for model in (llama, ours)
-        for task, metric in (("local_pairs", "acc"), ("local_words", "exact_match"))
+        for task, metric in (
+            ("local_pairs", "acc"),
+            ("local_pairs", "gold_bits_per_byte"),
+            ("local_words", "exact_match"),
+        )
     ]
     assert rows[0]["chance"] == pytest.approx(1 / 3)
     share = rows[0]["value"]
     assert rows[0]["stderr"] == pytest.approx(math.sqrt(share * (1 - share) / 3))
-    assert rows[1]["chance"] is None
+    assert rows[1]["chance"] is rows[2]["chance"] is None
+    (record,) = evaluate(llama, ["local_pairs"], limit=4)
+    bits = [
+        -q.log_likelihoods[q.gold] / math.log(2) / q.byte_lengths[q.gold]
+        for q in record.questions
+        if isinstance(q, QuestionRecord)
+    ]
+    assert rows[1]["value"] == pytest.approx(statistics.fmean(bits))
+    assert rows[1]["stderr"] == pytest.approx(statistics.stdev(bits) / 2)
     group = evaluate_models([str(llama)], ["local_group"], limit=4)
     assert [row["task"] for row in group] == ["local_group"]
 
