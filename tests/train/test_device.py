@@ -6,7 +6,7 @@ import torch
 
 from attnres_eval.study import Recipe
 from attnres_eval.train import device
-from attnres_eval.train.device import choose_compile, choose_precision, peak_memory
+from attnres_eval.train.device import choose_compile, choose_precision
 
 CPU = torch.device("cpu")
 
