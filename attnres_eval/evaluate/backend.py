@@ -1,34 +1,42 @@
-"""The `attnres` backend of lm-eval: any causal language model of transformers.
+"""The `attnres` backend of lm-eval: any causal language model of transformers, made fast.
 
 It scores what lm-eval's own `hf` backend scores, the same tokens cut at the same place, so that
 the two agree to rounding. Requests of one task never share a batch with another's: a score does
 not depend on which tasks run together.
+
+What requests of a task have in common is computed once: a question's context for all its choices,
+worked examples for all questions, and each text's tokens for all models of a process with the same
+tokenizer. A model that does not predict the same that way (see `Network.shares`: one with windowed
+or recurrent layers, for instance) is scored in plain batches.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from lm_eval.models.utils import (
     handle_stop_sequences,
     has_bos_prefix,
     normalize_gen_kwargs,
-    postprocess_generated_text,
     resolve_max_length,
 )
-from lm_eval.models.utils_hf import stop_sequences_criteria
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-from torch import Tensor
 
 from attnres_eval.errors import UserError
+from attnres_eval.evaluate.encode import Encoder
+from attnres_eval.evaluate.generate import generate
+from attnres_eval.evaluate.likelihood import log_likelihoods
 from attnres_eval.evaluate.models import LoadedModel, Precision, load_model
+from attnres_eval.evaluate.network import Network
 
-TokenRequest = tuple[Any, list[int], list[int]]
+TokenRequest = tuple[Any, Any, Any]
 """The request's strings or None, context tokens, continuation tokens."""
+
+SEQUENCE_TOKENS = 128
+"""A forward pass that scores takes `batch_size` times as many tokens at most."""
 
 
 @register_model("attnres")
@@ -37,7 +45,8 @@ class AttnResLM(TemplateLM):  # type: ignore[misc]
 
     Args:
         pretrained: a folder, a `.gguf` file or a hub name, or a model already loaded.
-        batch_size: sequences a forward pass.
+        batch_size: sequences a forward pass in generation; in scoring, where sequences differ
+            widely in length, a pass takes 128 times as many tokens at most.
         precision: `fp32` or `bf16`; for a model already loaded, its own.
         device: a torch device.
         max_length: context in tokens; the model's own where None.
@@ -61,6 +70,8 @@ class AttnResLM(TemplateLM):  # type: ignore[misc]
         self.tokenizer = loaded.tokenizer
         self.batch_size = _positive(batch_size)
         self._device = self.model.device
+        self._network = Network(self.model)
+        self._encoder = Encoder(self.tokenizer, self.tok_encode, self.prefix_token_id)
         self.max_length = max_length or resolve_max_length(self.model.config, self.tokenizer)
         self.scored = 0
         """Log-likelihoods given so far."""
@@ -116,7 +127,7 @@ class AttnResLM(TemplateLM):  # type: ignore[misc]
         self, requests: Sequence[Any], disable_tqdm: bool = True
     ) -> list[tuple[float, bool]]:
         """Log-likelihood (nats) of each continuation, and whether greedy decoding gives it."""
-        return _by_task(requests, lambda part: super(AttnResLM, self).loglikelihood(part, True))
+        return _by_task(requests, self._loglikelihood)
 
     def loglikelihood_rolling(
         self, requests: Sequence[Any], disable_tqdm: bool = True
@@ -127,6 +138,10 @@ class AttnResLM(TemplateLM):  # type: ignore[misc]
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
         """The greedy continuation of each context, up to a stop sequence or the task's limit."""
         return _by_task(requests, self._generate)
+
+    def _loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        encoded = self._encoder.pairs([request.args for request in requests])
+        return self._loglikelihood_tokens([(None, *pair) for pair in encoded])
 
     def _rolling(self, requests: Sequence[Any]) -> list[float]:
         windows: list[TokenRequest] = []
@@ -146,75 +161,53 @@ class AttnResLM(TemplateLM):  # type: ignore[misc]
             totals[owner] += score
         return totals
 
-    @torch.inference_mode()
     def _loglikelihood_tokens(
         self, requests: Sequence[TokenRequest], **_: Any
     ) -> list[tuple[float, bool]]:
         self.scored += len(requests)
-        # Requests whose inputs are the same, such as one-token choices, share a row.
-        rows: dict[tuple[int, ...], list[int]] = {}
-        for index, (_, context, continuation) in enumerate(requests):
+        inputs = []
+        for _, context, continuation in requests:
             if len(continuation) > self.max_length:
                 raise UserError(
                     f"a choice of {len(continuation)} tokens does not fit into the model's"
                     f" context of {self.max_length}: this task needs another model"
                 )
-            tokens = context + continuation
-            self.cut += len(tokens) > self.max_length + 1
-            rows.setdefault(tuple(tokens[-(self.max_length + 1) :][:-1]), []).append(index)
-        results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        for batch in _batches(sorted(rows, key=lambda row: (-len(row), row)), self.batch_size):
-            logits_BTV = self.model(_right_padded(batch).to(self._device)).logits
-            for row, logits_TV in zip(batch, logits_BTV, strict=True):
-                for index in rows[row]:
-                    continuation = requests[index][2]
-                    end = len(row)
-                    scored = logits_TV[end - len(continuation) : end]
-                    results[index] = _score(scored, continuation)
-        return results
+            self.cut += len(context) + len(continuation) > self.max_length + 1
+            tokens = np.concatenate([context, continuation]).astype(np.int64)
+            inputs.append(tokens[-(self.max_length + 1) :][:-1])
+        targets = [np.asarray(continuation) for _, _, continuation in requests]
+        return log_likelihoods(self._network, inputs, targets, self.batch_size * SEQUENCE_TOKENS)
 
-    @torch.inference_mode()
     def _generate(self, requests: Sequence[Any]) -> list[str]:
         end = self.tokenizer.decode(self.eot_token_id, skip_special_tokens=False)
-        groups: dict[tuple[int, str], list[tuple[int, list[int]]]] = {}
-        options: dict[str, dict[str, Any]] = {}
+        contexts = self._encoder.texts(request.args[0] for request in requests)
+        groups: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
-            context, arguments = request.args
-            tokens = self.tok_encode(context)[-(self.max_length - self._room(arguments)) :]
-            options[repr(arguments)] = arguments
-            groups.setdefault((len(tokens), repr(arguments)), []).append((index, tokens))
+            groups.setdefault(repr(request.args[1]), []).append(index)
         texts = [""] * len(requests)
-        for (length, key), members in sorted(groups.items(), reverse=True):
-            stops = handle_stop_sequences(list(_stops(options[key])), eos=end)
-            for batch in _batches(members, self.batch_size):
-                inputs = torch.tensor([tokens for _, tokens in batch], device=self._device)
-                outputs = self.model.generate(
-                    input_ids=inputs,
-                    attention_mask=torch.ones_like(inputs),
-                    max_new_tokens=self._room(options[key]),
-                    do_sample=False,
-                    use_cache=True,
-                    pad_token_id=self._pad_token_id,
-                    stopping_criteria=stop_sequences_criteria(
-                        self.tokenizer, stops, length, len(batch)
-                    ),
+        for members in groups.values():
+            options = requests[members[0]].args[1]
+            room = self._room(options)
+            stops = handle_stop_sequences(list(_stops(options)), eos=end)
+            prompts = [
+                np.array(
+                    contexts[requests[index].args[0]][-(self.max_length - room) :]
+                    or [self.prefix_token_id]
                 )
-                for (index, _), tokens in zip(batch, outputs[:, length:].tolist(), strict=True):
-                    text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-                    texts[index] = postprocess_generated_text(text, stops, None)
+                for index in members
+            ]
+            outputs = generate(self._network, self.tokenizer, prompts, room, stops, self.batch_size)
+            for index, text in zip(members, outputs, strict=True):
+                texts[index] = text
         return texts
-
-    @property
-    def _pad_token_id(self) -> int:
-        pad = self.tokenizer.pad_token_id
-        return self.eot_token_id if pad is None else int(pad)
 
     def _room(self, arguments: dict[str, Any]) -> int:
         """Tokens to generate for one request."""
         options = normalize_gen_kwargs(arguments, self.max_gen_toks)
-        if options["do_sample"]:
+        if options["do_sample"] or options.get("num_beams", 1) > 1:
             raise UserError(
-                "the attnres backend decodes greedily, and this task samples; use --backend hf"
+                "the attnres backend decodes greedily, and this task samples or searches;"
+                " use --backend hf"
             )
         return int(options["max_gen_toks"])
 
@@ -222,23 +215,6 @@ class AttnResLM(TemplateLM):  # type: ignore[misc]
 def _stops(arguments: dict[str, Any]) -> list[str]:
     stops = arguments.get("until") or []
     return [stops] if isinstance(stops, str) else list(stops)
-
-
-def _score(logits_TV: Tensor, continuation: list[int]) -> tuple[float, bool]:
-    targets_T = torch.tensor(continuation, device=logits_TV.device)
-    logs_TV = F.log_softmax(logits_TV.float(), dim=-1)
-    total = logs_TV.gather(1, targets_T[:, None]).sum()
-    return float(total), bool((logits_TV.argmax(dim=-1) == targets_T).all())
-
-
-def _right_padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    """(B, T) tokens. What stands right of a row's end cannot reach it, whatever it is."""
-    width = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _by_task(requests: Sequence[Any], score: Any) -> list[Any]:
