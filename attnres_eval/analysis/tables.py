@@ -76,10 +76,14 @@ def to_markdown(frame: pd.DataFrame) -> str:
     """A GitHub table; numbers to the right."""
     shown = displayed(frame).map(lambda text: text.replace("|", "\\|"))
     align = ["right" if _numeric(frame[column]) else "left" for column in frame.columns]
-    return (
-        shown.to_markdown(index=False, colalign=align, disable_numparse=True, tablefmt="github")
-        + "\n"
+    text: str = shown.to_markdown(
+        index=False,
+        # tabulate 0.9, which reasoning-gym asks for, aligns no table without rows.
+        colalign=align if len(frame) else None,
+        disable_numparse=True,
+        tablefmt="github",
     )
+    return text + "\n"
 
 
 def to_latex(frame: pd.DataFrame) -> str:

@@ -81,7 +81,12 @@ def prepare(
     """
     say = progress or (lambda line: None)
     corpora = [
-        open_corpus(name, hub_characters=data.hub_characters) for name in sorted(data.corpora)
+        open_corpus(
+            name,
+            hub_characters=data.hub_characters,
+            reasoning_characters=data.reasoning_characters,
+        )
+        for name in sorted(data.corpora)
     ]
     identities = [corpus.identity() for corpus in corpora]
     key = sha256_of_json(

@@ -47,10 +47,17 @@ def availability(
     if absent:
         names = " and ".join(absent)
         clauses.append(f"it imports {names}, which `pip install 'lm-eval[math]'` brings")
+    stated = [(config.get("metadata") or {}).get("requires") for config in configs]
+    own = sorted({str(module) for module in stated if module is not None})
+    absent_own = [module for module in own if importlib.util.find_spec(module) is None]
+    if absent_own:
+        clauses.append(
+            f"{' and '.join(absent_own)} makes its questions: `pip install 'attnres-eval[gym]'`"
+        )
     if lacks:
         more = f"; so with {len(lacks) - 1} more of its data sets" if len(lacks) > 1 else ""
         clauses.append(lacks[0] + more)
-    if absent or "missing" in places:
+    if absent or absent_own or "missing" in places:
         where = "missing"
     else:
         where = "hub" if "hub" in places else ", ".join(places)

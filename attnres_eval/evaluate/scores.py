@@ -11,6 +11,8 @@ from attnres_eval.files import sha256_of_json
 from attnres_eval.records import GeneratedRecord, QuestionRecord, TaskRecord
 
 _LABELS = frozenset({"name", "alias", "sample_len", "sample_count"})
+_PASSAGES = ("passage", "article", "story", "context")
+"""Fields in which lm-eval's tasks hold what several questions are about."""
 
 
 def task_records(
@@ -111,7 +113,14 @@ def _question(task: Any, samples: list[dict[str, Any]]) -> QuestionRecord | Gene
         question_sha256=sha256_of_json([arguments[0] for arguments in first["arguments"]]),
         answer_sha256=sha256_of_json(first["resps"]),
         scores=scores,
+        cluster=_passage(first["doc"]),
     )
+
+
+def _passage(doc: Mapping[str, Any]) -> str | None:
+    """The hash of what a question is about; None where it stands by itself."""
+    text = next((doc[name] for name in _PASSAGES if isinstance(doc.get(name), str)), None)
+    return None if text is None else sha256_of_json(text)
 
 
 def _choices(task: Any, sample: dict[str, Any]) -> QuestionRecord | None:
@@ -131,4 +140,5 @@ def _choices(task: Any, sample: dict[str, Any]) -> QuestionRecord | None:
         gold=gold,
         log_likelihoods=[float(answers[0][0]) for answers in sample["resps"][: len(choices)]],
         byte_lengths=[len(text.encode()) for text in scored],
+        cluster=_passage(doc),
     )

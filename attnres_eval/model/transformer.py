@@ -218,7 +218,17 @@ class Transformer(nn.Module):
         """Logits, (B, T, V)."""
         return self.head(self.hidden(tokens_BT))
 
-    def loss(self, tokens_BT: Tensor) -> Tensor:
-        """Mean next-token loss in nats: tokens 0 to T - 1 predict tokens 1 to T."""
-        logits_BTV = self(tokens_BT[:, :-1])
-        return F.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten())
+    def loss(self, tokens_BT: Tensor, weights_BT: Tensor | None = None) -> Tensor:
+        """Mean next-token loss in nats: tokens 0 to T - 1 predict tokens 1 to T.
+
+        Args:
+            tokens_BT: token ids, (B, T + 1).
+            weights_BT: how much each of tokens 1 to T weighs in the mean, (B, T).
+        """
+        logits = self(tokens_BT[:, :-1]).flatten(0, 1).float()
+        targets = tokens_BT[:, 1:].flatten()
+        if weights_BT is None:
+            return F.cross_entropy(logits, targets)
+        weights = weights_BT.flatten()
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        return torch.dot(losses, weights) / weights.sum()

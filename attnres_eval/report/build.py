@@ -15,26 +15,41 @@ from attnres_eval.analysis.frames import (
     losses_table,
     multipliers_table,
 )
+from attnres_eval.analysis.paired import mcnemar_table, paired_table
 from attnres_eval.analysis.pooled import differences_table
+from attnres_eval.analysis.questions import answers
+from attnres_eval.analysis.steps import steps_table
 from attnres_eval.analysis.tables import write_table
+from attnres_eval.analysis.task_scaling import (
+    run_scores,
+    task_multipliers_table,
+    task_scaling_table,
+)
 from attnres_eval.errors import UserError
 from attnres_eval.report.figures import Tables, draw_figures
 from attnres_eval.report.formats import format_table
 from attnres_eval.report.page import write_page
 from attnres_eval.report.study_page import study_page
 
-TABLES = ("losses", "cells", "differences", "fits", "multipliers", "benchmarks", "depth", "mixing")
-
 
 def study_tables(results: Results) -> Tables:
-    """Every table of a study, by name as in `TABLES`."""
+    """Every table of a study, by name."""
+    answered = answers(results)
+    scores = run_scores(results, answered)
+    benchmarks = benchmarks_table(results, answered)
+    paired = paired_table(results, answered)
     return {
         "losses": losses_table(results),
         "cells": cells_table(results),
         "differences": differences_table(results),
         "fits": fits_table(results),
         "multipliers": multipliers_table(results),
-        "benchmarks": benchmarks_table(results),
+        "benchmarks": benchmarks,
+        "paired": paired,
+        "mcnemar": mcnemar_table(results, answered),
+        "task_scaling": task_scaling_table(results, scores),
+        "task_multipliers": task_multipliers_table(results, scores),
+        "steps": steps_table(benchmarks, paired),
         "depth": depth_table(results),
         "mixing": mixing_table(results),
     }

@@ -10,14 +10,17 @@ from matplotlib.figure import Figure as Drawing
 
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
-from attnres_eval.report import words, words_depth
+from attnres_eval.report import words, words_depth, words_paired
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
 from attnres_eval.report.plot_depth import LINEAR_UP_TO, draw_depth, has_bands
 from attnres_eval.report.plot_differences import draw_differences
 from attnres_eval.report.plot_mixing import draw_mixing
 from attnres_eval.report.plot_scaling import MOST_BANDS, Scaling, draw_scaling
+from attnres_eval.report.plot_steps import draw_steps
+from attnres_eval.report.plot_tasks import draw_paired, draw_task_scaling
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
 from attnres_eval.report.select import (
     curves,
@@ -32,6 +35,9 @@ from attnres_eval.variants import FAMILIES, VARIANTS
 
 MOST_CHECKED = 6
 """With more variants than this the other models' multipliers are left to the table."""
+
+PAIRED_UNITS = {"acc": "Accuracy", GOLD_BITS: "Gold bits per byte"}
+"""Metrics of paired differences that are drawn, with the label of their axis."""
 
 Tables = dict[str, pd.DataFrame]
 
@@ -70,6 +76,9 @@ def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]
         _scaling(results, tables, folder),
         _multipliers(results, tables, folder),
         _scores(results, tables, folder),
+        _paired(results, tables, folder),
+        _task_scaling(results, tables, folder),
+        _steps(results, tables, folder),
         _differences(results, tables, folder),
         _training(results, folder),
         _speed(results, tables, folder),
@@ -156,11 +165,68 @@ def _scores(results: Results, tables: Tables, folder: Path) -> Figure | None:
     )
     caption = (
         f"Size {size}, mean over seeds. Bars are 95% intervals over questions, the dashed line is"
-        " what guessing scores; an open dot has no interval. The interval of a difference between"
-        " two variants is in the table: it is paired, so narrower than these bars suggest."
+        " what guessing scores; an open dot has no interval. Differences between two variants are"
+        " paired, so their intervals are narrower than these bars suggest."
     )
     figure = Figure("benchmarks", "Benchmark scores", caption, alt)
     return save_figure(figure, lambda theme: draw_scores(scores, _labels(results), theme), folder)
+
+
+def _paired(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    table = tables["paired"]
+    if table.empty:
+        return None
+    size = words_paired.largest_scored(results, table)
+    rows = table[table["size"] == size]
+    units = {metric: unit for metric, unit in PAIRED_UNITS.items() if metric in set(rows["metric"])}
+    rows = rows[rows["metric"].isin(units)]
+    if rows.empty:
+        return None
+    base = results.study.baseline
+    caption = (
+        f"Size {size}. Each question's score by a variant minus {label_title(base)}'s by the run of"
+        " the same seed. Thick bars are 95% intervals over questions, for these very models; thin"
+        " ones count seeds too, and an open dot has none of those. Accuracy: right of 0 is better;"
+        " bits per byte: left of 0 is better."
+    )
+    alt = " ".join(words_paired.paired_sentences(results, table, tables["mcnemar"])[:2])
+    figure = Figure("paired", "Paired differences on benchmarks", caption, alt)
+    return save_figure(
+        figure, lambda theme: draw_paired(rows, _labels(results), base, units, theme), folder
+    )
+
+
+def _task_scaling(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    table = tables["task_scaling"]
+    rows = table[table["metric"] == GOLD_BITS]
+    if rows["size"].nunique() < 2:
+        return None
+    caption = (
+        "Bits per byte of the right choice, lower is better; mean over seeds with Student's 95%"
+        " intervals over seeds."
+    )
+    alt = " ".join(words_paired.task_scaling_sentences(tables["task_multipliers"]))
+    figure = Figure("task_scaling", "Benchmarks over compute", caption, alt)
+    return save_figure(
+        figure, lambda theme: draw_task_scaling(rows, _labels(results), theme), folder
+    )
+
+
+def _steps(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    table = tables["steps"]
+    if table.empty:
+        return None
+    size = words_paired.largest_scored(results, table)
+    rows = table[(table["size"] == size) & (table["metric"] == "acc")]
+    if rows.empty:
+        return None
+    caption = (
+        f"Size {size}, mean over seeds; bars are 95% intervals over questions. The dashed line is"
+        " what guessing scores. Variants stand side by side at each k."
+    )
+    alt = " ".join(words_paired.steps_sentences(rows))
+    figure = Figure("steps", "Accuracy over reasoning steps", caption, alt)
+    return save_figure(figure, lambda theme: draw_steps(rows, _labels(results), theme), folder)
 
 
 def _differences(results: Results, tables: Tables, folder: Path) -> Figure | None:

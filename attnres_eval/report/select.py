@@ -8,10 +8,8 @@ import pandas as pd
 
 from attnres_eval.analysis.intervals import Array
 from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.questions import ACCURACY
 from attnres_eval.cost import PFLOPS_DAY
-
-PREFERRED_METRICS = ("acc_norm", "acc", "exact_match")
-"""One score a task is drawn: the first of these that it has."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,9 @@ def has_interval(row: pd.Series, low: str = "ci_low", high: str = "ci_high") -> 
 
 
 def primary_scores(benchmarks: pd.DataFrame) -> pd.DataFrame:
-    """One row a task, size and variant: its preferred accuracy."""
-    accuracy = benchmarks[benchmarks["metric"].isin(PREFERRED_METRICS)].copy()
-    accuracy["rank"] = accuracy["metric"].map(PREFERRED_METRICS.index)
+    """One row a task, size and variant: the accuracy that the task is judged by."""
+    accuracy = benchmarks[benchmarks["metric"].isin(ACCURACY)].copy()
+    accuracy["rank"] = accuracy["metric"].map(ACCURACY.index)
     best = accuracy.groupby(["task", "size", "variant"])["rank"].transform("min")
     return accuracy[accuracy["rank"] == best].drop(columns="rank").reset_index(drop=True)
 

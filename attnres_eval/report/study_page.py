@@ -1,12 +1,13 @@
 """What the report of a study says, and in which order."""
 
 import platform
+from collections.abc import Callable
 from importlib import metadata
 
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
-from attnres_eval.report import words
+from attnres_eval.report import words, words_paired
 from attnres_eval.report.figures import Figure, Tables
 from attnres_eval.report.page import Page, Section, Table, paragraphs, read_table
 from attnres_eval.report.select import has_interval, headline_variant, main_row
@@ -49,6 +50,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
             shown("benchmarks"),
             [_benchmarks(tables["benchmarks"])] if len(tables["benchmarks"]) else [],
         ),
+        *_on_benchmarks(results, tables, shown),
         Section(
             f"Against {label_title(results.study.baseline)}",
             paragraphs(difference_sentences(results, tables["differences"])),
@@ -76,6 +78,47 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         lead=lead,
         sections=sections,
     )
+
+
+def _on_benchmarks(
+    results: Results, tables: Tables, shown: Callable[..., list[Figure]]
+) -> list[Section]:
+    """Paired comparison, task scaling and reasoning steps, each where there is any."""
+    sections = []
+    if len(tables["paired"]):
+        sentences = words_paired.paired_sentences(results, tables["paired"], tables["mcnemar"])
+        sections.append(
+            Section(
+                "Paired comparison on benchmarks",
+                paragraphs(sentences, words_paired.published_gain_sentence()),
+                shown("paired"),
+                [_paired(tables["paired"]), _mcnemar(tables["mcnemar"])],
+            )
+        )
+    if tables["task_scaling"]["size"].nunique() > 1:
+        sections.append(
+            Section(
+                "Benchmarks over compute",
+                paragraphs(words_paired.task_scaling_sentences(tables["task_multipliers"])),
+                shown("task_scaling"),
+                [
+                    _task_multipliers(tables["task_multipliers"]),
+                    _task_scaling(tables["task_scaling"]),
+                ],
+            )
+        )
+    if len(tables["steps"]):
+        size = words_paired.largest_scored(results, tables["steps"])
+        steps = tables["steps"][tables["steps"]["size"] == size]
+        sections.append(
+            Section(
+                "Accuracy over reasoning steps",
+                paragraphs(words_paired.steps_sentences(steps)),
+                shown("steps"),
+                [_steps(tables["steps"])],
+            )
+        )
+    return sections
 
 
 def _inside(results: Results, tables: Tables, figures: list[Figure]) -> list[Section]:
@@ -151,11 +194,113 @@ def _benchmarks(benchmarks: pd.DataFrame) -> Table:
             "Seeds": "n_seeds",
             "Score": "score",
             "95% interval": ("ci_low", "ci_high"),
+            "SD over seeds": "seed_sd",
             "Chance": "chance",
+        },
+        "Benchmark scores (bits per byte of the right choice: lower is better); chance is what the"
+        " same likelihoods score with the right choice drawn at random",
+    )
+
+
+def _paired(paired: pd.DataFrame) -> Table:
+    return read_table(
+        paired,
+        {
+            "Task": "task",
+            "Variant": "variant",
+            "Size": "size",
+            "Metric": "metric",
+            "Questions": "n_questions",
+            "Clusters": "n_clusters",
+            "Seeds": "n_seeds",
+            "Minus baseline": "difference",
+            "95% interval": ("ci_low", "ci_high"),
+            "p": "p",
+            "p (Holm)": "p_holm",
+            "Detectable": "detectable",
+            "For these models": ("questions_ci_low", "questions_ci_high"),
+            "Detectable so": "detectable_questions",
+        },
+        "Paired differences to the baseline over questions and seeds; for these models: over"
+        " questions alone; detectable: the true difference seen in 80% of such studies",
+    )
+
+
+def _mcnemar(mcnemar: pd.DataFrame) -> Table:
+    return read_table(
+        mcnemar,
+        {
+            "Task": "task",
+            "Variant": "variant",
+            "Size": "size",
+            "Metric": "metric",
+            "Seed": "seed",
+            "Questions": "n_questions",
+            "Right by the variant alone": "only_variant",
+            "Right by the baseline alone": "only_baseline",
+            "p": "p",
+            "p (Holm)": "p_holm",
+        },
+        "McNemar's exact test of each pair of runs",
+        folded=True,
+    )
+
+
+def _task_multipliers(multipliers: pd.DataFrame) -> Table:
+    return read_table(
+        multipliers,
+        {
+            "Task": "task",
+            "Variant": "variant",
+            "Multiplier": "multiplier",
+            "95% interval": ("ci_low", "ci_high"),
+            "Seeds": "n_seeds",
+            "Sizes": "n_sizes",
+            "At PFLOP/s-days": "target_compute_pflops_days",
+            "Note": "note",
+        },
+        "Compute multipliers by bits per byte of the right choice",
+    )
+
+
+def _task_scaling(scaling: pd.DataFrame) -> Table:
+    return read_table(
+        scaling,
+        {
+            "Task": "task",
+            "Metric": "metric",
+            "Variant": "variant",
+            "Size": "size",
+            "FLOPs": "flops",
+            "Seeds": "n_seeds",
+            "Score": "score",
+            "95% interval": ("ci_low", "ci_high"),
+            "Chance": "chance",
+        },
+        "Benchmark scores by size; intervals over seeds",
+        folded=True,
+    )
+
+
+def _steps(steps: pd.DataFrame) -> Table:
+    return read_table(
+        steps,
+        {
+            "Family": "family",
+            "k": "steps",
+            "Variant": "variant",
+            "Size": "size",
+            "Questions": "n_questions",
+            "Seeds": "n_seeds",
+            "Accuracy": "score",
+            "95% interval": ("ci_low", "ci_high"),
+            "SD over seeds": "seed_sd",
+            "Chance": "chance",
+            "Beats chance": "beats_chance",
             "Minus baseline": "difference",
             "95% interval of it": ("difference_low", "difference_high"),
         },
-        "Benchmark scores (bits per byte of the right choice: lower is better)",
+        "Accuracy by number of steps; the interval of a difference counts questions and seeds",
     )
 
 

@@ -266,5 +266,10 @@ CONVENTIONS = [
     " other sizes, data or learning rates; a learning rate that suits one variant best can decide"
     " the sign of a difference.",
     "The interval of a benchmark score speaks for new questions of the same kind, not for new"
-    " seeds. Differences are paired by question, the seeds of one question taken together.",
+    " seeds. Differences are paired by question and seed; their main interval speaks for new"
+    " questions and new seeds, the one “for these models” for new questions alone. Questions that"
+    " share a passage or an MMLU subject are taken together.",
+    "Chance is what a model's own likelihoods would score if the right choice were drawn among the"
+    " choices: one over their number for accuracy, and a level that depends on the model for bits"
+    " per byte and margins.",
 ]

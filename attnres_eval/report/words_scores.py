@@ -3,6 +3,7 @@
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.questions import ACCURACY
 from attnres_eval.report.style import label_title
 from attnres_eval.report.words import MOST_NAMED, by_luck, counted, interval, listed
 
@@ -22,14 +23,13 @@ LEARNT_TASKS = (
 
 
 def score_sentences(results: Results, benchmarks: pd.DataFrame) -> list[str]:
-    """Which scores differ from chance and from the baseline, and how many would by luck alone."""
+    """Which scores differ from chance, and how many would by luck alone."""
     if benchmarks.empty:
         return ["No benchmark was scored."]
     return [
         *_in_distribution(results, benchmarks),
         *_sizes_and_limits(benchmarks),
         _against_chance(benchmarks),
-        _against_baseline(results, benchmarks),
     ]
 
 
@@ -59,7 +59,8 @@ def _sizes_and_limits(benchmarks: pd.DataFrame) -> list[str]:
 
 
 def _against_chance(benchmarks: pd.DataFrame) -> str:
-    judged = benchmarks[benchmarks["differs_from_chance"].notna()]
+    accuracy = benchmarks["metric"].isin(ACCURACY)
+    judged = benchmarks[accuracy & benchmarks["differs_from_chance"].notna()]
     if judged.empty:
         return "No score has both a chance level and an interval to judge by."
     differ = judged[judged["differs_from_chance"].astype(bool)]
@@ -69,25 +70,6 @@ def _against_chance(benchmarks: pd.DataFrame) -> str:
     )
     parts = [
         f"{_place(row)} {row['score']:.3f} ({interval(row, 3)}; chance {row['chance']:.3f})"
-        for _, row in differ.iterrows()
-    ]
-    return text + _named(parts)
-
-
-def _against_baseline(results: Results, benchmarks: pd.DataFrame) -> str:
-    base = label_title(results.study.baseline)
-    judged = benchmarks[benchmarks["differs_from_baseline"].notna()]
-    if judged.empty:
-        return f"No score can be compared with {base}."
-    differ = judged[judged["differs_from_baseline"].astype(bool)]
-    text = (
-        f"{len(differ)} of {counted(len(judged), 'paired difference')} to {base}"
-        f" {'excludes' if len(differ) == 1 else 'exclude'} 0 at 95%; {by_luck(len(judged))}."
-        " Metrics of one task are not independent of each other."
-    )
-    parts = [
-        f"{_place(row)} {row['difference']:+.3f}"
-        f" ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})"
         for _, row in differ.iterrows()
     ]
     return text + _named(parts)

@@ -20,6 +20,7 @@ from attnres_eval.model.initialise import initialise
 from attnres_eval.model.transformer import Transformer
 from attnres_eval.records import Machine, Metrics, RunFolder, Summary, read_record, write_record
 from attnres_eval.study import RunConfig
+from attnres_eval.train.answers import AnswerWeights
 from attnres_eval.train.checkpoint import save_checkpoint
 from attnres_eval.train.device import (
     describe_machine,
@@ -96,13 +97,14 @@ def train(
     _cut_metrics(folder.metrics, start)
 
     loss_of = torch.compile(model.loss) if machine.compiled else model.loss
+    weights_of = AnswerWeights(recipe.answer_weight, data.tokenizer)
     flops_per_step = cost.training_flops_per_token * recipe.batch_sequences * recipe.context
     clock = time.perf_counter()
     for step in range(start, config.steps):
         factor = rate_factor(step, config.steps, recipe)
         tokens = torch.from_numpy(batches.batch(step)).to(device)
         with precision(machine, device):
-            loss = loss_of(tokens)
+            loss = loss_of(tokens, weights_of(tokens))
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
         if not math.isfinite(loss.item()) or not math.isfinite(grad_norm.item()):

@@ -12,12 +12,14 @@ from fabricate import make_study
 from scipy import stats
 
 from attnres_eval.analysis.benchmarks import benchmarks_table
-from attnres_eval.analysis.collect import collect
+from attnres_eval.analysis.collect import Results, collect
 from attnres_eval.analysis.frames import cells_table, fits_table, losses_table, multipliers_table
 from attnres_eval.analysis.multiplier import FREE, IRREDUCIBLE, PER_PAIR, SHARED
-from attnres_eval.analysis.questions import GOLD_BITS, question_scores
+from attnres_eval.analysis.paired import paired_table
+from attnres_eval.analysis.questions import GOLD_BITS, GOLD_PROBABILITY, answers
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.errors import UserError
+from attnres_eval.records import QuestionRecord
 
 Fabricated = Callable[..., Path]
 GAIN = {"block_attnres": 1.25}
@@ -109,40 +111,45 @@ def test_fits_with_an_irreducible_loss(fabricated: Fabricated) -> None:
     assert rows["e"].to_numpy() == pytest.approx([2.0] * 3, rel=0.02)
 
 
-def test_benchmarks_pair_by_question(fabricated: Fabricated) -> None:
+def scored(results: Results) -> pd.DataFrame:
+    return benchmarks_table(results, answers(results))
+
+
+def accuracies(results: Results, label: str) -> pd.DataFrame:
+    """Questions by seeds, of size d64, straight from the records."""
+    return pd.DataFrame(
+        {
+            seed: [
+                float(np.argmax(question.log_likelihoods) == question.gold)
+                for question in results.tasks[f"{label}-d64-s{seed}"][0].questions
+                if isinstance(question, QuestionRecord)
+            ]
+            for seed in range(3)
+        }
+    )
+
+
+def test_benchmarks_average_over_seeds(fabricated: Fabricated) -> None:
     results = collect(fabricated(skill={"block_attnres": 0.7, "prenorm": 0.4}))
-    table = benchmarks_table(results).set_index(["variant", "metric"])
-    scores = {
-        label: pd.DataFrame(
-            {
-                seed: question_scores(results.tasks[f"{label}-d64-s{seed}"][0])["acc"]
-                for seed in range(3)
-            }
-        )
-        for label in ("prenorm", "block_attnres")
-    }
-    row = table.loc[("block_attnres", "acc")]
-    ours, theirs = (scores[label].mean(axis=1) for label in ("block_attnres", "prenorm"))
-    assert row["score"] == pytest.approx(ours.mean())
-    expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-    assert row["difference"] == pytest.approx((ours - theirs).mean())
-    assert row["difference_low"] == pytest.approx(expected.low)
-    assert row["difference_high"] == pytest.approx(expected.high)
-    assert row["differs_from_baseline"]
+    table = scored(results).set_index(["variant", "metric"])
+    row, values = table.loc[("block_attnres", "acc")], accuracies(results, "block_attnres")
+    assert row["score"] == pytest.approx(values.to_numpy().mean())
+    expected = stats.ttest_1samp(values.mean(axis=1), 0.25).confidence_interval(0.95)
+    assert row["ci_low"] == pytest.approx(expected.low)
+    assert row["ci_high"] == pytest.approx(expected.high)
     assert row["differs_from_chance"]
-    assert row["seed_sd"] == pytest.approx(scores["block_attnres"].mean().std(ddof=1))
-    assert row["n_questions"] == 60
-    assert math.isnan(table.loc[("prenorm", "acc"), "difference"])
-    assert math.isnan(table.loc[("prenorm", GOLD_BITS), "chance"])
+    assert row["chance"] == 0.25
+    assert row["seed_sd"] == pytest.approx(values.mean().std(ddof=1))
+    assert (row["n_questions"], row["n_clusters"]) == (60, 60)
+    assert table.loc[("block_attnres", GOLD_BITS), "differs_from_chance"]
+    assert not table.loc[("full_attnres", GOLD_PROBABILITY), "differs_from_chance"]
 
 
 def test_the_interval_is_clustered_by_question(fabricated: Fabricated) -> None:
     """Against the pairwise definition: sum over all pairs of answers to the same question."""
     results = collect(fabricated())
-    row = benchmarks_table(results).set_index(["variant", "metric"]).loc[("prenorm", "acc")]
-    matrix = np.column_stack(
-        [question_scores(results.tasks[f"prenorm-d64-s{s}"][0])["acc"] for s in range(3)]
-    )
+    row = scored(results).set_index(["variant", "metric"]).loc[("prenorm", "acc")]
+    matrix = accuracies(results, "prenorm").to_numpy()
     deviation = matrix - matrix.mean()
     n_questions, total = len(matrix), matrix.size
     pairwise = sum(
@@ -159,14 +166,15 @@ def test_the_interval_is_clustered_by_question(fabricated: Fabricated) -> None:
 
 def test_a_group_stands_for_its_tasks(fabricated: Fabricated) -> None:
     folder = fabricated(study=make_study(tasks=("mmlu",)), groups={"mmlu": ["mmlu_a", "mmlu_bb"]})
-    table = benchmarks_table(collect(folder))
+    table = scored(collect(folder))
     assert set(table["task"]) == {"mmlu"}
     assert set(table["n_questions"]) == {120}
+    assert set(table["n_clusters"]) == {2}
 
 
 def test_generation_has_no_chance(fabricated: Fabricated) -> None:
     folder = fabricated(study=make_study(tasks=("gsm8k",)), generation=["gsm8k"])
-    table = benchmarks_table(collect(folder))
+    table = scored(collect(folder))
     assert set(table["metric"]) == {"exact_match"}
     assert table["chance"].isna().all()
     assert table["differs_from_chance"].isna().all()
@@ -178,7 +186,7 @@ def test_without_the_baseline_nothing_is_compared(fabricated: Fabricated) -> Non
     table = multipliers_table(results)
     assert table["multiplier"].isna().all()
     assert table["note"].str.contains("no pair").all()
-    assert benchmarks_table(results)["difference"].isna().all()
+    assert paired_table(results, answers(results)).empty
     assert cells_table(results)["difference"].isna().all()
 
 

@@ -30,7 +30,7 @@ def hub(monkeypatch):
 
 
 def test_streams_no_more_than_asked(hub):
-    split = open_corpus("hf:owner/web:small", hub_characters=150_000).read()
+    split = open_corpus("hf:owner/web:small", hub_characters=150_000, reasoning_characters=1).read()
     assert hub.loaded == ("owner/web", "small", "train", True, "f00d")
     characters = sum(map(len, split.training + split.held_out))
     assert 150_000 <= characters < 150_200
@@ -39,21 +39,26 @@ def test_streams_no_more_than_asked(hub):
 
 
 def test_identity_needs_no_hub():
-    first = open_corpus("hf:owner/web", hub_characters=10).identity()
-    assert first != open_corpus("hf:owner/web", hub_characters=20).identity()
-    assert first != open_corpus("hf:owner/web:part", hub_characters=10).identity()
+    first = open_corpus("hf:owner/web", hub_characters=10, reasoning_characters=1).identity()
+    assert (
+        first != open_corpus("hf:owner/web", hub_characters=20, reasoning_characters=1).identity()
+    )
+    assert (
+        first
+        != open_corpus("hf:owner/web:part", hub_characters=10, reasoning_characters=1).identity()
+    )
 
 
 def test_missing_field_names_the_fields(hub):
     hub.rows = [{"content": "x", "id": 1}]
     with pytest.raises(UserError, match=r"has no field `text`.*content, id"):
-        open_corpus("hf:owner/web", hub_characters=10).read()
+        open_corpus("hf:owner/web", hub_characters=10, reasoning_characters=1).read()
 
 
 def test_empty_stream(hub):
     hub.rows = []
     with pytest.raises(UserError, match="is empty"):
-        open_corpus("hf:owner/web", hub_characters=10).read()
+        open_corpus("hf:owner/web", hub_characters=10, reasoning_characters=1).read()
 
 
 def test_connection_lost_midway(hub, monkeypatch):
@@ -63,13 +68,15 @@ def test_connection_lost_midway(hub, monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(UserError, match=r"hf:owner/web: cannot be streamed .*reset by peer"):
-        open_corpus("hf:owner/web", hub_characters=10).read()
+        open_corpus("hf:owner/web", hub_characters=10, reasoning_characters=1).read()
 
 
 def test_offline_is_one_line_and_fast(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     start = time.monotonic()
     with pytest.raises(UserError, match="cannot be streamed from the hub") as raised:
-        open_corpus("hf:HuggingFaceFW/fineweb-edu", hub_characters=10).read()
+        open_corpus(
+            "hf:HuggingFaceFW/fineweb-edu", hub_characters=10, reasoning_characters=1
+        ).read()
     assert "\n" not in str(raised.value)
     assert time.monotonic() - start < 10

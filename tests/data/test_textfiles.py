@@ -14,7 +14,7 @@ LINES = "".join(json.dumps({"text": text, "id": 1}) + "\n" for text in DOCUMENTS
 
 
 def read(path) -> Split:
-    return open_corpus(f"file:{path}", hub_characters=1).read()
+    return open_corpus(f"file:{path}", hub_characters=1, reasoning_characters=1).read()
 
 
 def test_formats_hold_the_same_documents(tmp_path):
@@ -43,14 +43,19 @@ def test_identity_is_the_content(tmp_path):
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_text(LINES)
     identities = [
-        open_corpus(f"file:{tmp_path / name}", hub_characters=1).identity()
+        open_corpus(f"file:{tmp_path / name}", hub_characters=1, reasoning_characters=1).identity()
         for name in ("a.jsonl", "b.jsonl")
     ]
     assert identities[0] == identities[1]
     (tmp_path / "b.jsonl").write_text(
         LINES.replace("naïve", "knave").replace("na\\u00efve", "knave")
     )
-    assert open_corpus(f"file:{tmp_path / 'b.jsonl'}", hub_characters=1).identity() != identities[0]
+    assert (
+        open_corpus(
+            f"file:{tmp_path / 'b.jsonl'}", hub_characters=1, reasoning_characters=1
+        ).identity()
+        != identities[0]
+    )
 
 
 @pytest.mark.parametrize(

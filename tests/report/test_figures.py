@@ -288,7 +288,7 @@ def test_figures_on_disk_are_the_same_bytes_twice(
     first = draw_figures(made.results, made.tables, tmp_path / "one")
     draw_figures(made.results, made.tables, tmp_path / "two")
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len(files) == 4 * len(first) == 32
+    assert len(files) == 4 * len(first) == 36
     for name in files:
         content = (tmp_path / "one" / name).read_bytes()
         assert content == (tmp_path / "two" / name).read_bytes()

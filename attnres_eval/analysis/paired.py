@@ -1,0 +1,173 @@
+"""Paired comparison with the baseline on benchmark questions.
+
+Each question's score by a variant minus its score by the baseline of the same seed; see
+`attnres_eval.analysis.clustered` for the two standard errors. The one over questions and seeds is
+the result: it speaks for new training runs as well as for new questions.
+"""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from attnres_eval.analysis.benchmarks import by_question
+from attnres_eval.analysis.clustered import Estimates, estimate
+from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.mcnemar import holm, mcnemar
+from attnres_eval.analysis.questions import ACCURACY, FINE
+
+ALL_TASKS = "all tasks"
+"""The mean over tasks, each weighing the same."""
+
+COLUMNS = [
+    "task",
+    "variant",
+    "size",
+    "metric",
+    "n_questions",
+    "n_clusters",
+    "n_seeds",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "error",
+    "p",
+    "p_holm",
+    "detectable",
+    "questions_ci_low",
+    "questions_ci_high",
+    "questions_error",
+    "detectable_questions",
+]
+
+MCNEMAR_COLUMNS = [
+    "task",
+    "variant",
+    "size",
+    "metric",
+    "seed",
+    "n_questions",
+    "only_variant",
+    "only_baseline",
+    "p",
+    "p_holm",
+]
+
+
+def _pairs(
+    results: Results, answers: pd.DataFrame, by: list[str]
+) -> Iterator[tuple[tuple[str, ...], str, pd.DataFrame, pd.DataFrame]]:
+    """Each group of answers: its keys, each variant in it, its rows and the baseline's."""
+    study = results.study
+    for key, part in answers.groupby(by, sort=False):
+        own = dict(list(part.groupby("variant", sort=False)))
+        if study.baseline not in own:
+            continue
+        for label in study.variants:
+            if label in own and label != study.baseline:
+                yield tuple(map(str, key)), label, own[label], own[study.baseline]
+
+
+def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
+    """One row a task, size, variant and metric, and one for the mean over tasks.
+
+    `difference` is the variant's mean minus the baseline's over the questions and seeds that both
+    have. `ci_*`, `error`, `p` and `detectable` (the smallest true difference seen in 80% of
+    such studies) count questions and seeds; `questions_*` take the models as they are. `p_holm`
+    is `p` after Holm over the tasks of one size, variant and metric.
+
+    Args:
+        results: for the baseline and the order of variants.
+        answers: `attnres_eval.analysis.questions.answers`.
+    """
+    rows = []
+    for (size, task, metric), label, ours, theirs in _pairs(
+        results, answers, ["size", "task", "metric"]
+    ):
+        difference = (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
+        if len(difference):
+            about = {"task": task, "variant": label, "size": size, "metric": metric}
+            rows.append(about | _row(difference))
+    rows += _pooled(results, answers)
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    single = frame["task"] != ALL_TASKS
+    for _, part in frame[single].groupby(["size", "variant", "metric"]):
+        frame.loc[part.index, "p_holm"] = holm(part["p"].tolist())
+    return frame
+
+
+def _row(difference: pd.DataFrame, strata: pd.Index | None = None) -> dict[str, object]:
+    """difference: questions by seeds, indexed by cluster and question."""
+    clusters = difference.index.get_level_values("cluster")
+    found: Estimates = estimate(difference, clusters, strata)
+    questions, both = found
+    return {
+        "n_questions": len(difference),
+        "n_clusters": len(set(zip(strata, clusters, strict=True)))
+        if strata is not None
+        else clusters.nunique(),
+        "n_seeds": difference.shape[1],
+        "difference": both.mean,
+        "ci_low": both.interval.low,
+        "ci_high": both.interval.high,
+        "error": both.error,
+        "p": both.p_value,
+        "detectable": both.detectable,
+        "questions_ci_low": questions.interval.low,
+        "questions_ci_high": questions.interval.high,
+        "questions_error": questions.error,
+        "detectable_questions": questions.detectable,
+    }
+
+
+def _pooled(results: Results, answers: pd.DataFrame) -> list[dict[str, object]]:
+    """Means over the tasks that have a metric, where there are several."""
+    rows = []
+    for (size, metric), label, ours, theirs in _pairs(
+        results, answers[answers["metric"].isin(["acc", *FINE])], ["size", "metric"]
+    ):
+        tasks = {}
+        for task, part in ours.groupby("task", sort=False):
+            other = theirs[theirs["task"] == task]
+            difference = by_question(part) - by_question(other)
+            tasks[task] = difference.dropna(axis=1, how="all").dropna()
+        tasks = {task: part for task, part in tasks.items() if len(part)}
+        if len(tasks) < 2:
+            continue
+        joined = pd.concat(tasks, names=["task"]).dropna(axis=1)
+        if joined.shape[1]:
+            about = {"task": ALL_TASKS, "variant": label, "size": size, "metric": metric}
+            rows.append(about | _row(joined, joined.index.get_level_values("task")))
+    return rows
+
+
+def mcnemar_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
+    """McNemar's exact test of each pair of runs of one seed, by task and accuracy.
+
+    `p_holm` is after Holm over the tasks of one size, variant, metric and seed. It takes the two
+    models as they are: another seed may say otherwise.
+    """
+    rows = []
+    right_or_wrong = answers[answers["metric"].isin(ACCURACY)]
+    for (size, task, metric), label, ours, theirs in _pairs(
+        results, right_or_wrong, ["size", "task", "metric"]
+    ):
+        difference = (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
+        for seed in difference.columns:
+            test = mcnemar(int((difference[seed] > 0).sum()), int((difference[seed] < 0).sum()))
+            rows.append(
+                {
+                    "task": task,
+                    "variant": label,
+                    "size": size,
+                    "metric": metric,
+                    "seed": seed,
+                    "n_questions": len(difference),
+                    "only_variant": test.only_first,
+                    "only_baseline": test.only_second,
+                    "p": test.p_value,
+                }
+            )
+    frame = pd.DataFrame(rows, columns=MCNEMAR_COLUMNS)
+    for _, part in frame.groupby(["size", "variant", "metric", "seed"]):
+        frame.loc[part.index, "p_holm"] = holm(part["p"].tolist())
+    return frame

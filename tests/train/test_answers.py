@@ -1,0 +1,72 @@
+"""Answers weigh more in training, and nothing else changes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from attnres_eval.data.tokenizer import save_tokenizer, train_tokenizer
+from attnres_eval.errors import UserError
+from attnres_eval.model.initialise import initialise
+from attnres_eval.model.transformer import Transformer
+from attnres_eval.shape import ModelShape
+from attnres_eval.train.answers import AnswerWeights
+from attnres_eval.variants import parse_options
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(train_tokenizer(["M 1 + 2 = 3 4 * 2 = 3"] * 20, 300), folder)
+    return folder
+
+
+def test_tokens_behind_the_mark_weigh_more(tokenizer: Path) -> None:
+    weights_of = AnswerWeights(7.0, tokenizer)
+    assert weights_of.mark is not None
+    tokens = torch.full((2, 5), weights_of.mark + 1)
+    tokens[0, 2] = weights_of.mark
+    tokens[1, 4] = weights_of.mark
+    weights = weights_of(tokens)
+    assert weights is not None
+    expected = torch.ones(2, 4)
+    expected[0, 2] = 7.0
+    assert torch.equal(weights, expected)
+
+
+def test_no_weights_without_a_weight(tokenizer: Path) -> None:
+    assert AnswerWeights(1.0, tokenizer)(torch.zeros(1, 3, dtype=torch.long)) is None
+
+
+def test_a_mark_of_several_tokens_is_refused(tmp_path: Path) -> None:
+    save_tokenizer(train_tokenizer(["plain words only"] * 20, 260), tmp_path)
+    with pytest.raises(UserError, match="answer_weight is 3"):
+        AnswerWeights(3.0, tmp_path)
+
+
+def test_weighted_loss_is_the_weighted_mean() -> None:
+    shape = ModelShape(
+        d_model=16,
+        n_layers=2,
+        n_heads=2,
+        n_kv_heads=2,
+        head_dim=8,
+        d_ff=32,
+        vocab_size=20,
+        context=8,
+        tied_head=True,
+        qk_norm=False,
+    )
+    model = Transformer(shape, "prenorm", parse_options("prenorm", {}))
+    initialise(model, 0)
+    tokens = torch.randint(0, 20, (3, 9), generator=torch.Generator().manual_seed(0))
+    weights = torch.rand(3, 8, generator=torch.Generator().manual_seed(1)) + 0.5
+    total = torch.zeros(())
+    for row in range(3):
+        logits = model(tokens[row : row + 1, :-1])[0]
+        for place in range(8):
+            target = tokens[row, place + 1]
+            total = total - weights[row, place] * F.log_softmax(logits[place], -1)[target]
+    torch.testing.assert_close(model.loss(tokens, weights), total / weights.sum())
+    torch.testing.assert_close(model.loss(tokens, torch.ones(3, 8)), model.loss(tokens))
