@@ -12,6 +12,7 @@ import pandas as pd
 
 from attnres_eval.analysis.clustered import estimate
 from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.questions import SHARES
 
 COLUMNS = [
     "task",
@@ -81,13 +82,15 @@ def _score(scores: pd.DataFrame) -> dict[str, object]:
     clusters = values.index.get_level_values("cluster")
     over_questions = estimate(values, clusters).questions
     seed_means = values.mean(axis=0)
+    # What lies beyond is no accuracy or probability.
+    least, most = (0.0, 1.0) if scores["metric"].iloc[0] in SHARES else (-math.inf, math.inf)
     row: dict[str, object] = {
         "n_questions": len(values),
         "n_clusters": clusters.nunique(),
         "n_seeds": values.shape[1],
         "score": over_questions.mean,
-        "ci_low": over_questions.interval.low,
-        "ci_high": over_questions.interval.high,
+        "ci_low": max(over_questions.interval.low, least),
+        "ci_high": min(over_questions.interval.high, most),
         "seed_sd": float(seed_means.std(ddof=1)) if values.shape[1] > 1 else math.nan,
         "chance": math.nan,
         "differs_from_chance": None,

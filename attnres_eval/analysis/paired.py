@@ -5,6 +5,7 @@ Each question's score by a variant minus its score by the baseline of the same s
 the result: it speaks for new training runs as well as for new questions.
 """
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -13,7 +14,7 @@ from attnres_eval.analysis.benchmarks import by_question
 from attnres_eval.analysis.clustered import Estimates, estimate
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.mcnemar import holm, mcnemar
-from attnres_eval.analysis.questions import ACCURACY, FINE
+from attnres_eval.analysis.questions import ACCURACY, FINE, SHARES
 
 ALL_TASKS = "all tasks"
 """The mean over tasks, each weighing the same."""
@@ -73,7 +74,8 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     `difference` is the variant's mean minus the baseline's over the questions and seeds that both
     have. `ci_*`, `error`, `p` and `detectable` (the smallest true difference seen in 80% of
     such studies) count questions and seeds; `questions_*` take the models as they are. `p_holm`
-    is `p` after Holm over the tasks of one size, variant and metric.
+    is `p` after Holm over the tasks of one size, variant and metric. Intervals of differences of
+    shares end at -1 and 1.
 
     Args:
         results: for the baseline and the order of variants.
@@ -86,7 +88,7 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
         difference = (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
         if len(difference):
             about = {"task": task, "variant": label, "size": size, "metric": metric}
-            rows.append(about | _row(difference))
+            rows.append(about | _row(difference, metric))
     rows += _pooled(results, answers)
     frame = pd.DataFrame(rows, columns=COLUMNS)
     single = frame["task"] != ALL_TASKS
@@ -95,8 +97,12 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _row(difference: pd.DataFrame, strata: pd.Index | None = None) -> dict[str, object]:
+def _row(
+    difference: pd.DataFrame, metric: str, strata: pd.Index | None = None
+) -> dict[str, object]:
     """difference: questions by seeds, indexed by cluster and question."""
+    # Two seeds alone may bear an interval that is wider than any difference of shares can be.
+    most = 1.0 if metric in SHARES else math.inf
     clusters = difference.index.get_level_values("cluster")
     found: Estimates = estimate(difference, clusters, strata)
     questions, both = found
@@ -107,13 +113,13 @@ def _row(difference: pd.DataFrame, strata: pd.Index | None = None) -> dict[str, 
         else clusters.nunique(),
         "n_seeds": difference.shape[1],
         "difference": both.mean,
-        "ci_low": both.interval.low,
-        "ci_high": both.interval.high,
+        "ci_low": max(both.interval.low, -most),
+        "ci_high": min(both.interval.high, most),
         "error": both.error,
         "p": both.p_value,
         "detectable": both.detectable,
-        "questions_ci_low": questions.interval.low,
-        "questions_ci_high": questions.interval.high,
+        "questions_ci_low": max(questions.interval.low, -most),
+        "questions_ci_high": min(questions.interval.high, most),
         "questions_error": questions.error,
         "detectable_questions": questions.detectable,
     }
@@ -136,7 +142,7 @@ def _pooled(results: Results, answers: pd.DataFrame) -> list[dict[str, object]]:
         joined = pd.concat(tasks, names=["task"]).dropna(axis=1)
         if joined.shape[1]:
             about = {"task": ALL_TASKS, "variant": label, "size": size, "metric": metric}
-            rows.append(about | _row(joined, joined.index.get_level_values("task")))
+            rows.append(about | _row(joined, metric, joined.index.get_level_values("task")))
     return rows
 
 

@@ -19,6 +19,8 @@ GOLD_PROBABILITY = "gold_probability"
 """Likelihood of the right choice over the sum of all choices'."""
 MARGIN = "margin"
 """Log-likelihood of the right choice minus that of the best wrong one, nats."""
+SHARES = (*ACCURACY, GOLD_PROBABILITY)
+"""Metrics that lie between 0 and 1."""
 FINE = (GOLD_PROBABILITY, MARGIN, GOLD_BITS)
 """Scores of multiple choice that move before accuracy does."""
 

@@ -54,7 +54,10 @@ def _sizes_and_limits(benchmarks: pd.DataFrame) -> list[str]:
                 limited["task"], limited["limit"], limited["n_questions"], strict=True
             )
         ]
-        sentences.append(f"A limit cut these short: {listed(parts)}.")
+        if len(parts) <= MOST_NAMED:
+            sentences.append(f"A limit cut these short: {listed(parts)}.")
+        else:
+            sentences.append(f"A limit cut {len(parts)} tasks short; the table has them.")
     return [" ".join(sentences)]
 
 
