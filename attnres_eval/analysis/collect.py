@@ -138,7 +138,13 @@ def pool_groups(records: list[TaskRecord]) -> list[TaskRecord]:
             for question in member.questions
         ]
         pooled.append(group.model_copy(update={"questions": questions}))
-    return sorted(pooled, key=lambda record: record.task)
+    return sorted(pooled, key=lambda record: _natural(record.task))
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """A key that puts 4 steps before 12: text and the number behind it, in turn."""
+    parts = re.split(r"(\d+)", name)
+    return [(text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], 0], strict=True)]
 
 
 def _read_cost(path: Path) -> Cost:
