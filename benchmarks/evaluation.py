@@ -1,11 +1,13 @@
 """Requests a second of the `attnres` backend over lm-eval's `hf`, interleaved in one run.
 
-Both score the same checkpoint on the same requests with one
-thread. Each backend runs at each batch size in every round; its best median counts. Time is what
-passes inside the backend, tokenisation included, and ours forgets its tokens before each round.
+`python benchmarks/evaluation.py [CHECKPOINT]`. Both score the same checkpoint on the same requests
+with one thread. Each backend runs at each batch size in every round; its best median counts. Time
+is what passes inside the backend, tokenisation included, and ours forgets its tokens before each
+round.
 """
 
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +17,17 @@ import typer
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from attnres_eval.data.prepare import prepare
 from attnres_eval.evaluate import encode
 from attnres_eval.evaluate.backend import AttnResLM
 from attnres_eval.evaluate.models import LoadedModel, load_model
 from attnres_eval.evaluate.run import score
 from attnres_eval.evaluate.tasks import load_task
+from attnres_eval.model.initialise import initialise
+from attnres_eval.model.transformer import Transformer
 from attnres_eval.report.formats import format_table
+from attnres_eval.study import Study
+from attnres_eval.train.checkpoint import save_checkpoint
 
 SETS: dict[str, tuple[list[str], int, int]] = {
     "HellaSwag": (["hellaswag"], 0, 60),
@@ -90,13 +97,37 @@ def row(name: str, model: LoadedModel, asked: list[Instance], rounds: int) -> di
     return cells
 
 
+def untrained(folder: Path, vocab_size: int) -> Path:
+    """A PreNorm decoder of random weights (d_model 256, 8 blocks) and a tokenizer of its own."""
+    study = Study.model_validate(
+        {
+            "name": "speed",
+            "variants": {"prenorm": {}},
+            "sizes": {"d256": {"d_model": 256, "n_layers": 8, "n_heads": 4}},
+            "seeds": [0],
+            "data": {"vocab_size": vocab_size},
+            "recipe": {"context": 2048},
+        }
+    )
+    run = study.runs()[0]
+    model = Transformer(run.shape, run.variant, run.parsed_options)
+    initialise(model, run.seed)
+    save_checkpoint(folder, model, run, prepare(study.data).tokenizer)
+    return folder
+
+
 def main(
-    model: Annotated[Path, typer.Argument(help="Checkpoint folder of any causal model.")],
+    model: Annotated[
+        Path | None, typer.Argument(help="Checkpoint folder; an untrained model where absent.")
+    ] = None,
+    vocab_size: Annotated[int, typer.Option(help="Of the untrained model.")] = 8192,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds.")] = 3,
 ) -> None:
     """Prints the table."""
     torch.set_num_threads(1)
-    loaded = load_model(model, device="cpu")
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoint = model or untrained(Path(scratch) / "checkpoint", vocab_size)
+        loaded = load_model(checkpoint, device="cpu")
     rows = []
     for name, (tasks, shots, limit) in SETS.items():
         asked = requests_of(tasks, shots, limit, AttnResLM(loaded))
