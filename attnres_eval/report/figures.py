@@ -153,6 +153,8 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
 
 def _scores(results: Results, tables: Tables, folder: Path) -> Figure | None:
     scores = primary_scores(tables["benchmarks"])
+    # Tasks of so many steps have a figure of their own.
+    scores = scores[~scores["task"].isin(tables["steps"]["task"])]
     if scores.empty:
         return None
     # One size a figure: the largest that was scored.

@@ -16,6 +16,9 @@ from attnres_eval.report.words_depth import depth_sentences
 from attnres_eval.report.words_differences import difference_headline, difference_sentences
 from attnres_eval.report.words_scores import score_sentences
 
+MOST_ROWS = 30
+"""A table of benchmarks with more rows than this is folded."""
+
 
 def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
     """The report of a study from its finished tables and figures."""
@@ -199,6 +202,7 @@ def _benchmarks(benchmarks: pd.DataFrame) -> Table:
         },
         "Benchmark scores (bits per byte of the right choice: lower is better); chance is what the"
         " same likelihoods score with the right choice drawn at random",
+        folded=len(benchmarks) > MOST_ROWS,
     )
 
 
@@ -223,6 +227,7 @@ def _paired(paired: pd.DataFrame) -> Table:
         },
         "Paired differences to the baseline over questions and seeds; for these models: over"
         " questions alone; detectable: the true difference seen in 80% of such studies",
+        folded=len(paired) > MOST_ROWS,
     )
 
 
@@ -301,6 +306,7 @@ def _steps(steps: pd.DataFrame) -> Table:
             "95% interval of it": ("difference_low", "difference_high"),
         },
         "Accuracy by number of steps; the interval of a difference counts questions and seeds",
+        folded=len(steps) > MOST_ROWS,
     )
 
 
