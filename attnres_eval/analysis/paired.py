@@ -85,7 +85,7 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     for (size, task, metric), label, ours, theirs in _pairs(
         results, answers, ["size", "task", "metric"]
     ):
-        difference = (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
+        difference = _difference(ours, theirs)
         if len(difference):
             about = {"task": task, "variant": label, "size": size, "metric": metric}
             rows.append(about | _row(difference, metric))
@@ -95,6 +95,11 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     for _, part in frame[single].groupby(["size", "variant", "metric"]):
         frame.loc[part.index, "p_holm"] = holm(part["p"].tolist())
     return frame
+
+
+def _difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Questions by seeds that both have, of the rows of one task and metric of `answers`."""
+    return (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
 
 
 def _row(
@@ -133,9 +138,7 @@ def _pooled(results: Results, answers: pd.DataFrame) -> list[dict[str, object]]:
     ):
         tasks = {}
         for task, part in ours.groupby("task", sort=False):
-            other = theirs[theirs["task"] == task]
-            difference = by_question(part) - by_question(other)
-            tasks[task] = difference.dropna(axis=1, how="all").dropna()
+            tasks[task] = _difference(part, theirs[theirs["task"] == task])
         tasks = {task: part for task, part in tasks.items() if len(part)}
         if len(tasks) < 2:
             continue
@@ -157,7 +160,7 @@ def mcnemar_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     for (size, task, metric), label, ours, theirs in _pairs(
         results, right_or_wrong, ["size", "task", "metric"]
     ):
-        difference = (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
+        difference = _difference(ours, theirs)
         for seed in difference.columns:
             test = mcnemar(int((difference[seed] > 0).sum()), int((difference[seed] < 0).sum()))
             rows.append(

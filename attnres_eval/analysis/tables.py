@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
 def to_markdown(frame: pd.DataFrame) -> str:
     """A GitHub table; numbers to the right."""
     shown = displayed(frame).map(lambda text: text.replace("|", "\\|"))
-    align = ["right" if _numeric(frame[column]) else "left" for column in frame.columns]
+    align = ["right" if is_numeric(frame[column]) else "left" for column in frame.columns]
     text: str = shown.to_markdown(
         index=False,
         # tabulate 0.9, which reasoning-gym asks for, aligns no table without rows.
@@ -89,12 +89,13 @@ def to_markdown(frame: pd.DataFrame) -> str:
 def to_latex(frame: pd.DataFrame) -> str:
     """A booktabs tabular; special characters escaped."""
     shown = displayed(frame)
-    align = "".join("r" if _numeric(frame[column]) else "l" for column in frame.columns)
+    align = "".join("r" if is_numeric(frame[column]) else "l" for column in frame.columns)
     latex = shown.to_latex(index=False, escape=True, column_format=align)
     return latex.replace(MISSING, "--").replace("×", "$\\times$")
 
 
-def _numeric(column: pd.Series) -> bool:
+def is_numeric(column: pd.Series) -> bool:
+    """Whether a column's cells are set to the right."""
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from attnres_eval.analysis.tables import WRITERS, displayed
+from attnres_eval.analysis.tables import WRITERS, displayed, is_numeric
 from attnres_eval.errors import UserError
 
 FORMATS = ("table", *WRITERS)
@@ -38,11 +38,6 @@ def format_table(rows: Rows, fmt: str = "table") -> str:
     if fmt not in WRITERS:
         raise UserError(f"unknown format {fmt!r}; give one of {', '.join(FORMATS)}")
     return WRITERS[fmt][1](frame).rstrip("\n")
-
-
-def is_numeric(column: pd.Series) -> bool:
-    """Whether a column's cells are set to the right."""
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def _terminal(frame: pd.DataFrame) -> str:

@@ -9,10 +9,9 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from attnres_eval.analysis.tables import MISSING, display
+from attnres_eval.analysis.tables import MISSING, display, is_numeric
 from attnres_eval.files import write_text
 from attnres_eval.report.figures import Figure
-from attnres_eval.report.formats import is_numeric
 from attnres_eval.report.style import DARK, LIGHT, label_title
 
 Column = str | tuple[str, str]

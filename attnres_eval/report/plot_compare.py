@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from attnres_eval.report.plot_scaling import WIDTH, legend_columns, legend_inches
+from attnres_eval.report.plot_scaling import WIDTH, draw_line, legend_columns, legend_inches
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import Style, Theme, label_title, styles, themed
 
@@ -184,16 +184,7 @@ def draw_speed(cells: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figu
         axes = figure.subplots()
         for label in labels:
             own = cells[cells["variant"] == label].sort_values("parameters")
-            look = looks[label]
-            axes.plot(
-                own["parameters"],
-                own["relative_speed"],
-                color=look.colour,
-                linestyle=look.line,
-                marker=look.marker,
-                label=label_title(label),
-                gid=f"speed-{label}",
-            )
+            draw_line(axes, own["parameters"], own["relative_speed"], looks[label], label, "speed")
         axes.set_xscale("log")
         sizes = sorted({int(value) for value in cells["parameters"]})
         _parameter_ticks(axes, sizes)

@@ -87,6 +87,36 @@ def _has_band(scaling: Scaling, label: str, row: pd.Series) -> bool:
     return scaling.same_everywhere and has_interval(row) and (few or label == scaling.arrow)
 
 
+def draw_line(axes: Axes, x: ArrayLike, y: ArrayLike, look: Style, label: str, kind: str) -> None:
+    """One variant's points with a line through them, named in the legend.
+
+    Args:
+        axes: where.
+        x: of the points.
+        y: of the points.
+        look: the variant's.
+        label: the variant.
+        kind: what is drawn; the line's gid is `<kind>-<label>`.
+    """
+    axes.plot(
+        x,
+        y,
+        color=look.colour,
+        linestyle=look.line,
+        marker=look.marker,
+        label=label_title(label),
+        gid=f"{kind}-{label}",
+    )
+
+
+def draw_upright_intervals(axes: Axes, x: ArrayLike, rows: pd.DataFrame, look: Style) -> None:
+    """The intervals `ci_low` to `ci_high` of `rows` at each of `x`, where there are any."""
+    for place, (_, row) in zip(np.asarray(x), rows.iterrows(), strict=True):
+        if has_interval(row):
+            ends = [row["ci_low"], row["ci_high"]]
+            axes.plot([place, place], ends, color=look.colour, linewidth=1.5)
+
+
 def legend_columns(n_names: int) -> int:
     """Columns of a legend as wide as the figure."""
     return 2 if n_names == 4 else min(3, n_names)

@@ -7,9 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from attnres_eval.report.plot_scaling import WIDTH, legend_columns, legend_inches
-from attnres_eval.report.select import has_interval
-from attnres_eval.report.style import Style, Theme, label_title, styles, themed
+from attnres_eval.report.plot_scaling import (
+    WIDTH,
+    draw_line,
+    draw_upright_intervals,
+    legend_columns,
+    legend_inches,
+)
+from attnres_eval.report.style import Style, Theme, styles, themed
 
 PANEL_COLUMNS = 2
 SPREAD = 0.24
@@ -54,22 +59,10 @@ def _panel(
     places = {k: place for place, k in enumerate(values)}
     for index, label in enumerate(labels):
         part = own[own["variant"] == label].sort_values("steps")
-        look = looks[label]
         shift = SPREAD * (index / max(1, len(labels) - 1) - 0.5)
         x = [places[k] + shift for k in part["steps"]]
-        axes.plot(
-            x,
-            part["score"],
-            color=look.colour,
-            linestyle=look.line,
-            marker=look.marker,
-            label=label_title(label),
-            gid=f"steps-{label}",
-        )
-        for place, (_, row) in zip(x, part.iterrows(), strict=True):
-            if has_interval(row):
-                ends = [row["ci_low"], row["ci_high"]]
-                axes.plot([place, place], ends, color=look.colour, linewidth=1.6)
+        draw_line(axes, x, part["score"], looks[label], label, "steps")
+        draw_upright_intervals(axes, x, part, looks[label])
     chance = own.groupby("steps")["chance"].mean().reindex(values).fillna(0.0)
     axes.plot(
         range(len(values)),

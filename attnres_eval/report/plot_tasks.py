@@ -7,7 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from attnres_eval.report.plot_scaling import WIDTH, legend_columns, legend_inches
+from attnres_eval.report.plot_scaling import (
+    WIDTH,
+    draw_line,
+    draw_upright_intervals,
+    legend_columns,
+    legend_inches,
+)
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import Style, Theme, label_title, styles, themed
 
@@ -50,20 +56,8 @@ def _scaling_panel(
 ) -> None:
     for label in labels:
         part = own[own["variant"] == label].sort_values("flops")
-        look = looks[label]
-        axes.plot(
-            part["flops"],
-            part["score"],
-            color=look.colour,
-            linestyle=look.line,
-            marker=look.marker,
-            label=label_title(label),
-            gid=f"tasks-{label}",
-        )
-        for _, row in part.iterrows():
-            if has_interval(row):
-                ends = [row["ci_low"], row["ci_high"]]
-                axes.plot([row["flops"]] * 2, ends, color=look.colour, linewidth=1.4)
+        draw_line(axes, part["flops"], part["score"], looks[label], label, "tasks")
+        draw_upright_intervals(axes, part["flops"], part, looks[label])
     axes.set_xscale("log")
     # Sizes stand a small factor apart, too little for labels of their own.
     axes.xaxis.set_major_locator(LogLocator(numticks=4))

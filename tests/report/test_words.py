@@ -127,7 +127,7 @@ def test_scores_that_differ_are_counted_and_named(analysed: Callable[..., Any]) 
     text = " ".join(score_sentences(made.results, scores))
     table = scores[scores["metric"] == "acc"]
     judged = table["differs_from_chance"].notna().sum()
-    differ = (table["differs_from_chance"] == True).sum()  # noqa: E712
+    differ = table["differs_from_chance"].eq(True).sum()
     assert f"{differ} of {judged} scores" in text
     assert f"about {0.05 * judged:.2g} of {judged} would by luck alone" in text
     assert "Block AttnRes on arc_easy (acc, size d64)" in text

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import SHAPE
 
 from attnres_eval.data.tokenizer import save_tokenizer, train_tokenizer
 from attnres_eval.errors import UserError
 from attnres_eval.model.initialise import initialise
 from attnres_eval.model.transformer import Transformer
-from attnres_eval.shape import ModelShape
 from attnres_eval.train.answers import AnswerWeights
 from attnres_eval.variants import parse_options
 
@@ -46,19 +46,7 @@ def test_a_mark_of_several_tokens_is_refused(tmp_path: Path) -> None:
 
 
 def test_weighted_loss_is_the_weighted_mean() -> None:
-    shape = ModelShape(
-        d_model=16,
-        n_layers=2,
-        n_heads=2,
-        n_kv_heads=2,
-        head_dim=8,
-        d_ff=32,
-        vocab_size=20,
-        context=8,
-        tied_head=True,
-        qk_norm=False,
-    )
-    model = Transformer(shape, "prenorm", parse_options("prenorm", {}))
+    model = Transformer(SHAPE, "prenorm", parse_options("prenorm", {}))
     initialise(model, 0)
     tokens = torch.randint(0, 20, (3, 9), generator=torch.Generator().manual_seed(0))
     weights = torch.rand(3, 8, generator=torch.Generator().manual_seed(1)) + 0.5
