@@ -62,6 +62,20 @@ def test_pooled_is_the_mean_over_tasks(results: Results) -> None:
     assert table[ALL_TASKS] == pytest.approx(table.drop(ALL_TASKS).mean())
 
 
+def test_differences_of_shares_end_where_shares_do(fabricated: Fabricated) -> None:
+    """Two seeds that disagree bear an interval wider than any difference of accuracies."""
+    two = collect(fabricated(study=make_study(seeds=[0, 1])))
+    rows = answers(two).query("metric in ['acc', 'margin']").copy()
+    ours = rows["variant"] == "block_attnres"
+    odd = rows["question"].map(lambda key: int(key[-1], 16) % 2)
+    rows["value"] = np.where(ours, np.where(rows["seed"] == 0, 0.9 + 0.1 * odd, 0.1 * odd), 0.0)
+    table = paired_table(two, rows).set_index(["variant", "metric"])
+    accuracy, margin = (table.loc[("block_attnres", metric)] for metric in ("acc", "margin"))
+    assert (accuracy["ci_low"], accuracy["ci_high"]) == (-1, 1)
+    assert margin["ci_low"] < -1
+    assert margin["ci_high"] > 1
+
+
 def test_holm_is_over_the_tasks_of_a_variant_and_metric(results: Results) -> None:
     table = paired_table(results, answers(results))
     pooled = table["task"] == ALL_TASKS

@@ -84,7 +84,13 @@ TEXT = "the cat sat on the mat and what is the answer to this question"
 def pairs(**_):
     choices = [" mat", " the cat sat", " an answer"]
     rows = [
-        {"question": TEXT[: 7 * n + 5], "choices": choices, "gold": n % 3} for n in range(12)
+        {
+            "question": TEXT[: 7 * n + 5],
+            "choices": choices,
+            "gold": n % 3,
+            "passage": TEXT[n // 4 :],
+        }
+        for n in range(12)
     ]
     return {"test": Dataset.from_list(rows), "train": Dataset.from_list(rows[:4])}
 

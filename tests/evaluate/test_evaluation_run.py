@@ -14,7 +14,7 @@ from attnres_eval.errors import UserError
 from attnres_eval.evaluate import command, tasks
 from attnres_eval.evaluate.command import evaluate_models, run_lm_eval
 from attnres_eval.evaluate.run import Backend, evaluate
-from attnres_eval.files import sha256_of_file
+from attnres_eval.files import sha256_of_file, sha256_of_json
 from attnres_eval.records import GeneratedRecord, QuestionRecord, TaskRecord, read_record
 from attnres_eval.study import Task
 
@@ -42,6 +42,14 @@ def test_records(llama: Path, local_tasks: None, tmp_path: Path) -> None:
     assert all(isinstance(q, GeneratedRecord) for q in words.questions)
     scores = [q.scores["exact_match"] for q in words.questions if isinstance(q, GeneratedRecord)]
     assert words.metrics["exact_match"] == pytest.approx(sum(scores) / 9)
+
+
+def test_questions_on_one_passage_are_a_cluster(llama: Path, local_tasks: None) -> None:
+    pairs, words = evaluate(llama, ["local_pairs", "local_words"])
+    clusters = [question.cluster for question in pairs.questions]
+    whole = "the cat sat on the mat and what is the answer to this question"
+    assert clusters == [sha256_of_json(whole[n // 4 :]) for n in range(12)]
+    assert {question.cluster for question in words.questions} == {None}
 
 
 def test_group(llama: Path, local_tasks: None) -> None:

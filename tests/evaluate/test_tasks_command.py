@@ -1,6 +1,7 @@
 """`attnres-eval tasks` and `attnres-eval evaluate --suite`."""
 
 import csv
+import importlib.util
 import io
 import json
 import socket
@@ -199,3 +200,20 @@ def test_evaluate_a_suite(
     (context,) = [line for line in lines if line.startswith(f"{llama} is not scored")]
     assert "bbh" in context
     assert "context of 96" in context
+
+
+def test_questions_of_an_absent_package_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+
+    def without(name: str, package: str | None = None) -> Any:
+        return None if name == "reasoning_gym" else real(name, package)
+
+    def found() -> dict[str, dict[str, Any]]:
+        return {row["task"]: row for row in task_rows(None, None)}
+
+    assert found()["reasoning_gym"]["availability"] == "built in"
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    rows = found()
+    assert rows["reasoning_gym"]["availability"] == "missing"
+    assert "attnres-eval[gym]" in rows["reasoning_gym"]["missing_offline"]
+    assert rows["reasoning_s5"]["availability"] == "built in"

@@ -12,8 +12,10 @@ from attnres_eval.analysis.collect import collect
 from attnres_eval.analysis.paired import ALL_TASKS
 from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.report.build import build_report, study_tables
+from attnres_eval.report.figures import draw_figures
 from attnres_eval.report.plot_steps import draw_steps
 from attnres_eval.report.plot_tasks import draw_paired, draw_task_scaling
+from attnres_eval.report.study_page import MOST_ROWS, study_page
 from attnres_eval.report.style import DARK, LIGHT
 from attnres_eval.report.words_paired import (
     paired_sentences,
@@ -138,3 +140,23 @@ def test_task_multipliers_in_words(laddered: Path) -> None:
     table["multiplier"] = float("nan")
     table["note"] = "one size"
     assert task_scaling_sentences(table) == ["No task bears a compute multiplier (one size)."]
+
+
+def test_tasks_of_so_many_steps_are_drawn_once(
+    analysed: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = analysed({"tasks": ("arc_easy", *STEPS)})
+    named = {figure.name: figure for figure in draw_figures(made.results, made.tables, tmp_path)}
+    assert named["benchmarks"].alt.startswith("Scores of one benchmark at")
+    assert "s5:" in named["steps"].alt
+
+
+@pytest.mark.parametrize(("n_tasks", "folded"), [(1, False), (9, True)])
+def test_long_tables_are_folded(n_tasks: int, folded: bool, analysed: Callable[..., Any]) -> None:
+    made = analysed({"tasks": [f"reasoning_s5_k{k + 1}" for k in range(n_tasks)] + ["arc_easy"]})
+    tables = made.tables
+    assert (len(tables["paired"]) > MOST_ROWS) is folded
+    sections = {one.heading: one for one in study_page(made.results, tables, []).sections}
+    for title in ("Benchmarks", "Paired comparison on benchmarks"):
+        frame = tables["benchmarks" if title == "Benchmarks" else "paired"]
+        assert sections[title].tables[0].folded is (len(frame) > MOST_ROWS)
