@@ -7,8 +7,9 @@ a dependency graph given as shuffled edges. The answer names the k vertices that
 needs, directly or through others, each after all that it needs itself; of the vertices that could
 come next, the alphabetically first does, so that there is one right answer. A wrong choice has the
 same length and either breaks the order or names a vertex that is not needed. The answer is a list,
-so its later symbols can lean on its first ones: no other family has that. Chance: 1 / 4; from k = 2
-on, whoever guesses that letters ascend is right more often.
+so its later symbols can lean on its first ones: no other family has that. Chance: 1 / 4; but
+whoever takes letters that anything needs, ascending where a choice has them so, scores .46 to .63
+without following an edge (`benchmarks/reasoning_shortcuts.py`).
 """
 
 from collections.abc import Mapping, Sequence

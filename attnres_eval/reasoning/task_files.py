@@ -158,6 +158,8 @@ The questions are made by `attnres_eval.reasoning`, from a seed; nothing is down
 none) and several questions with their answers. What a question is about (the permutation, the
 sequence, the expression) decides by its hash whether it is ever trained on, so that no evaluation
 question is about anything that training saw. At most {EVALUATION_QUESTIONS} questions of each k.
+Chance is what guessing scores; rules that take none of the k steps can score more
+(`benchmarks/reasoning_shortcuts.py`, LOG.md): accuracy up to their level is no evidence of steps.
 Models that were not trained on these corpora know neither the form nor the meaning of the symbols
 and score at chance.
 
