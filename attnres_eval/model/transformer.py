@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attnres_eval.model.kernels import ops
 from attnres_eval.model.residuals import build_residual
-from attnres_eval.model.residuals.base import NORM_EPSILON, QKV
+from attnres_eval.model.residuals.base import NORM_EPSILON, QKV, Residual
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
 
@@ -34,6 +35,13 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), NORM_EPSILON)
+
+
+def normed_linear(x: Tensor, norm: nn.Module, weight_OI: Tensor) -> Tensor:
+    """The linear map of norm(x), or of x where the norm is an identity."""
+    gain = norm.weight if isinstance(norm, RMSNorm) else None
+    y = ops.linear(x, gain, weight_OI)
+    return F.linear(norm(x), weight_OI) if y is None else y
 
 
 def rotary_table(positions_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
@@ -77,20 +85,36 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(shape.head_dim) if shape.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(shape.head_dim) if shape.qk_norm else nn.Identity()
 
-    def project(self, read: Tensor | QKV) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, T, K), keys and values (B, G, T, K), before the rotary embedding."""
+    def project(self, read: Tensor | QKV) -> Tensor:
+        """Queries, keys and values of all heads side by side, (B, T, (H + 2 G) K)."""
+        if not isinstance(read, QKV):
+            return normed_linear(read, self.norm, self.qkv.weight)
+        norms = self.norm, self.k_input_norm, self.v_input_norm
+        weights = self.qkv.weight.split(self.widths)
+        return torch.cat(
+            [normed_linear(*one) for one in zip(read, norms, weights, strict=True)], dim=-1
+        )
+
+    def heads(self, qkv_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, K), keys and values (B, G, T, K), normalised where the shape says."""
         shape = self.shape
-        if isinstance(read, QKV):
-            inputs = self.norm(read.q), self.k_input_norm(read.k), self.v_input_norm(read.v)
-            weights = self.qkv.weight.split(self.widths)
-            projected = torch.cat(
-                [F.linear(x, weight) for x, weight in zip(inputs, weights, strict=True)], dim=-1
-            )
-        else:
-            projected = self.qkv(self.norm(read))
-        heads = projected.unflatten(-1, (-1, shape.head_dim)).transpose(1, 2)
+        heads = qkv_BTC.unflatten(-1, (-1, shape.head_dim)).transpose(1, 2)
         q, k, v = heads.split([shape.n_heads, shape.n_kv_heads, shape.n_kv_heads], dim=1)
         return self.q_norm(q), self.k_norm(k), v
+
+    def plain(self, qkv_BTC: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor | None:
+        """Attention of whole sequences straight from the projection, where a kernel does it."""
+        shape = self.shape
+        if shape.qk_norm:
+            return None
+        mixed_BTD = ops.attention(
+            qkv_BTC, rotary, (shape.n_heads, shape.n_kv_heads, shape.head_dim)
+        )
+        return None if mixed_BTD is None else self.write(mixed_BTD)
+
+    def write(self, mixed_BTD: Tensor) -> Tensor:
+        """The sublayer's output (B, T, D) out of its heads' side by side."""
+        return normed_linear(mixed_BTD, nn.Identity(), self.out.weight)
 
     def attend(
         self,
@@ -118,7 +142,7 @@ class Attention(nn.Module):
             is_causal=mask is None and not earlier,
             enable_gqa=self.shape.n_heads != self.shape.n_kv_heads,
         )
-        return self.out(mixed_BHTK.transpose(1, 2).flatten(2))
+        return self.write(mixed_BHTK.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -131,6 +155,10 @@ class MLP(nn.Module):
         self.down = nn.Linear(shape.d_ff, shape.d_model, bias=False)
 
     def forward(self, h_BTD: Tensor) -> Tensor:
+        gain = self.norm.weight if isinstance(self.norm, RMSNorm) else None
+        output_BTD = ops.mlp(h_BTD, gain, self.gate_up.weight, self.down.weight)
+        if output_BTD is not None:
+            return output_BTD
         gate_BTF, up_BTF = self.gate_up(self.norm(h_BTD)).chunk(2, dim=-1)
         return self.down(F.silu(gate_BTF) * up_BTF)
 
@@ -207,9 +235,13 @@ class Transformer(nn.Module):
     ) -> Any:
         residual, layer = self.residual, cast(Layer, self.layers[index])
         state, read = residual.read(state, 2 * index)
-        q, k, v = layer.attention.project(read)
-        state, q, k, v = residual.attend(state, index, q, k, v)
-        output = layer.attention.attend(q, k, v, rotary, mask, index, cache)
+        attention, output = layer.attention, None
+        qkv = attention.project(read)
+        if type(residual).attend is Residual.attend and mask is None and cache is None:
+            output = attention.plain(qkv, rotary)
+        if output is None:
+            state, q, k, v = residual.attend(state, index, *attention.heads(qkv))
+            output = attention.attend(q, k, v, rotary, mask, index, cache)
         state = residual.write(state, 2 * index, output)
         state, read = residual.read(state, 2 * index + 1)
         return residual.write(state, 2 * index + 1, layer.mlp(read))

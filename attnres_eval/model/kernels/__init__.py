@@ -1,0 +1,1 @@
+"""The decoder's sublayers as compiled functions, for processors; plain torch does the same."""

@@ -1,0 +1,77 @@
+"""Compiles the kernels once for a processor and keeps the library with the user's caches."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from attnres_eval.data.prepare import cache_folder
+from attnres_eval.files import replacing
+
+SOURCES = Path(__file__).parent / "cpp"
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast"),
+    *("-fno-trapping-math", "-fPIC", "-shared", "-w"),
+)
+COMPILE_SECONDS = 600
+
+
+def compiler() -> list[str] | None:
+    """The C++ compiler's command: `$CXX`, else the first that is installed; None without one."""
+    named = os.environ.get("CXX")
+    for name in [named] if named else ["c++", "g++", "clang++"]:
+        command = shlex.split(name)
+        if command and shutil.which(command[0]):
+            return command
+    return None
+
+
+def _processor() -> str:
+    """What decides which instructions `-march=native` takes."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels; None where they cannot be compiled.
+
+    They are optional: everything has the same meaning in plain torch. `ATTNRES_EVAL_KERNELS=0`
+    leaves them out.
+    """
+    command = compiler()
+    if command is None or os.environ.get("ATTNRES_EVAL_KERNELS") == "0":
+        return None
+    parts = [path.read_text(encoding="utf-8") for path in sorted(SOURCES.iterdir())]
+    parts += [" ".join((*command, *FLAGS)), _processor(), platform.machine()]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    path = cache_folder() / "kernels" / f"{key}.so"
+    try:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as new:
+                _compile(command, new)
+        return ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _compile(command: list[str], target: Path) -> None:
+    """With threads where the compiler has them, without where not."""
+    arguments = [*command, *FLAGS, str(SOURCES / "kernels.cpp"), "-o", str(target)]
+    for extra in (["-fopenmp"], []):
+        ended = subprocess.run(
+            [*arguments, *extra], capture_output=True, timeout=COMPILE_SECONDS, check=False
+        )
+        if ended.returncode == 0:
+            return
+    ended.check_returncode()

@@ -1,0 +1,211 @@
+// Matrix products out of cache-sized pieces, in fp32 or in bf16 with fp32 sums.
+//
+// Operands are made of 4-byte units: a float, or two bf16 values that are neighbours in the
+// dimension summed over. So one kernel serves both, and only its innermost instruction differs.
+// The right operand lies in panels of 4 VL columns: panel p holds all its rows, one after another.
+#pragma once
+#include "vec.h"
+
+constexpr int PANEL = 4 * VL;
+
+struct Fp32 {
+  typedef float row;
+  static constexpr int per_unit = 1;
+  static inline vf add(vf c, vf a, vf b) { return c + a * b; }
+};
+struct Bf16 {
+  typedef bf16 row;
+  static constexpr int per_unit = 2;
+  static inline vf add(vf c, vf a, vf b) {
+#if defined(__AVX512BF16__)
+    return (vf)_mm512_dpbf16_ps((__m512)c, (__m512bh)(__m512)a, (__m512bh)(__m512)b);
+#else
+    vi high = {};
+    high = high + (int32_t)0xffff0000;
+    vf a1 = (vf)((vi)a & high), b1 = (vf)((vi)b & high);
+    vf a0 = (vf)((vi)a << 16), b0 = (vf)((vi)b << 16);
+    return c + a0 * b0 + a1 * b1;
+#endif
+  }
+};
+
+template <class P>
+static inline int64_t units(int64_t n) { return (n + P::per_unit - 1) / P::per_unit; }
+
+template <class P, int MR, int NV>
+static inline void tile(int64_t K, const float* a, int64_t a_row, int64_t a_unit, const float* b,
+                        int64_t b_row, float* c, int64_t c_row, bool more) {
+  vf r[MR][NV];
+#pragma GCC unroll 12
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) r[i][j] = more ? load(c + i * c_row + j * VL) : vf{};
+  for (int64_t k = 0; k < K; k++) {
+    vf bv[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) bv[j] = load(b + k * b_row + j * VL);
+#pragma GCC unroll 12
+    for (int i = 0; i < MR; i++) {
+      vf av = splat(a[i * a_row + k * a_unit]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; j++) r[i][j] = P::add(r[i][j], av, bv[j]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) store(c + i * c_row + j * VL, r[i][j]);
+}
+
+template <class P, int NV>
+static inline void column(int64_t M, int64_t K, const float* a, int64_t a_row, int64_t a_unit,
+                          const float* b, int64_t b_row, float* c, int64_t c_row, bool more) {
+  int64_t i = 0;
+  auto rows = [&](auto size) {
+    constexpr int MR = decltype(size)::value;
+    for (; i + MR <= M; i += MR)
+      tile<P, MR, NV>(K, a + i * a_row, a_row, a_unit, b, b_row, c + i * c_row, c_row, more);
+  };
+  if constexpr (NV <= 2 && VL == 16) rows(std::integral_constant<int, 12>());
+  if constexpr (VL == 16) rows(std::integral_constant<int, 6>());
+  rows(std::integral_constant<int, 2>());
+  rows(std::integral_constant<int, 1>());
+}
+
+// c[M, N] (+)= a[M, K] b[K, N], K in units. The row length of c is at least padded(N).
+//   b_columns, b_rows: sizes with which b was packed, where only a part of it is used.
+template <class P>
+static void product(int64_t M, int64_t N, int64_t K, const float* a, int64_t a_row, int64_t a_unit,
+                    const float* b, int64_t b_columns, int64_t b_rows, float* c, int64_t c_row,
+                    bool more) {
+  for (int64_t n = 0; n < N; n += PANEL) {
+    int64_t width = std::min<int64_t>(PANEL, padded(b_columns) - n);
+    int64_t vectors = (std::min<int64_t>(PANEL, N - n) + VL - 1) / VL;
+    const float* panel = b + n * b_rows;
+    switch (vectors) {
+      case 1: column<P, 1>(M, K, a, a_row, a_unit, panel, width, c + n, c_row, more); break;
+      case 2: column<P, 2>(M, K, a, a_row, a_unit, panel, width, c + n, c_row, more); break;
+      case 3: column<P, 3>(M, K, a, a_row, a_unit, panel, width, c + n, c_row, more); break;
+      default: column<P, 4>(M, K, a, a_row, a_unit, panel, width, c + n, c_row, more);
+    }
+  }
+}
+
+template <class P>
+static inline float unit_of(float first, float second) {
+  if constexpr (P::per_unit == 1) return first;
+  uint32_t bits = (uint32_t)from_float<bf16>(first) | (uint32_t)from_float<bf16>(second) << 16;
+  float value;
+  memcpy(&value, &bits, 4);
+  return value;
+}
+
+// Two rows of floats side by side: a vector of units.
+template <class P>
+static inline vf interleaved(vf first, vf second) {
+  if constexpr (P::per_unit == 1) return first;
+  vi low = __builtin_convertvector(narrow(first), vi);
+  vi high = __builtin_convertvector(narrow(second), vi) << 16;
+  return (vf)(low | high);
+}
+
+// Rows [row, row + count) of a right operand of `rows` rows, of fp32 rows whose padding is zero.
+// count counts rows of src; row counts units. A missing partner of the last row is zero.
+template <class P>
+static void pack_rows(const float* src, int64_t ld, int64_t count, int64_t columns, float* dst,
+                      int64_t row, int64_t rows) {
+  for (int64_t n = 0; n < columns; n += PANEL) {
+    int64_t width = std::min<int64_t>(PANEL, padded(columns) - n);
+    for (int64_t u = 0; u < units<P>(count); u++) {
+      const float* first = src + u * P::per_unit * ld + n;
+      bool paired = P::per_unit == 2 && 2 * u + 1 < count;
+      float* out = dst + n * rows + (row + u) * width;
+      for (int64_t c = 0; c < width; c += VL)
+        store(out + c, interleaved<P>(load(first + c), paired ? load(first + ld + c) : vf{}));
+    }
+  }
+}
+
+// A left operand to be read along its columns: unit u of column c at dst[u * ld_dst + c].
+template <class P>
+static void pack_columns(const float* src, int64_t ld, int64_t count, int64_t columns, float* dst,
+                         int64_t ld_dst) {
+  for (int64_t u = 0; u < units<P>(count); u++) {
+    const float* first = src + u * P::per_unit * ld;
+    bool paired = P::per_unit == 2 && 2 * u + 1 < count;
+    for (int64_t c = 0; c < padded(columns); c += VL)
+      store(dst + u * ld_dst + c,
+            interleaved<P>(load(first + c), paired ? load(first + ld + c) : vf{}));
+  }
+}
+
+// A right operand b[k, n] = weight[n * ld + k]: a weight (out, in) to be multiplied by inputs.
+template <class P>
+static void pack_transposed(const float* weight, int64_t ld, int64_t K, int64_t N, float* dst) {
+  int64_t rows = units<P>(K);
+  for (int64_t n = 0; n < padded(N); n += PANEL) {
+    int64_t width = std::min<int64_t>(PANEL, padded(N) - n);
+    float* panel = dst + n * rows;
+    for (int64_t k0 = 0; k0 < rows; k0 += 16) {
+      int64_t k1 = std::min(k0 + 16, rows);
+      for (int64_t c = 0; c < width; c++) {
+        const float* src = weight + (n + c) * ld;
+        for (int64_t k = k0; k < k1; k++) {
+          float first = n + c < N ? src[k * P::per_unit] : 0;
+          float second = 0;
+          if (P::per_unit == 2 && n + c < N && 2 * k + 1 < K) second = src[2 * k + 1];
+          panel[k * width + c] = unit_of<P>(first, second);
+        }
+      }
+    }
+  }
+}
+
+// A right operand b[k, n] = weight[k * ld + n]: a weight (out, in) to be multiplied by gradients.
+template <class P>
+static void pack_straight(const float* weight, int64_t ld, int64_t K, int64_t N, float* dst) {
+  int64_t rows = units<P>(K);
+  for (int64_t n = 0; n < N; n += PANEL) {
+    int64_t width = std::min<int64_t>(PANEL, padded(N) - n);
+    for (int64_t k = 0; k < rows; k++) {
+      const float* first = weight + k * P::per_unit * ld + n;
+      bool paired = P::per_unit == 2 && 2 * k + 1 < K;
+      float* out = dst + n * rows + k * width;
+      for (int64_t c = 0; c < width; c += VL) {
+        if (n + c + VL <= N) {
+          store(out + c, interleaved<P>(load(first + c), paired ? load(first + ld + c) : vf{}));
+          continue;
+        }
+        for (int64_t i = c; i < c + VL; i++) {
+          bool inside = n + i < N;
+          out[i] = unit_of<P>(inside ? first[i] : 0, inside && paired ? first[ld + i] : 0);
+        }
+      }
+    }
+  }
+}
+
+static inline int64_t packed_size(int64_t rows, int64_t columns) { return rows * padded(columns); }
+
+// fp32 rows to rows of an operand; the padding of dst becomes zero.
+template <class P>
+static inline void to_row(const float* src, int64_t n, float* dst) {
+  typename P::row* out = (typename P::row*)dst;
+  for (int64_t c = 0; c < padded(n); c += VL) store(out + c, load(src + c));
+}
+static inline void zero_padding(float* row, int64_t n) {
+  for (int64_t c = n; c < padded(n); c++) row[c] = 0;
+}
+template <class T>
+static inline void read_row(const T* src, int64_t n, float* dst) {
+  int64_t c = 0;
+  for (; c + VL <= n; c += VL) store(dst + c, load(src + c));
+  for (; c < n; c++) dst[c] = to_float(src[c]);
+  zero_padding(dst, n);
+}
+template <class T>
+static inline void write_row(const float* src, int64_t n, T* dst) {
+  int64_t c = 0;
+  for (; c + VL <= n; c += VL) store(dst + c, load(src + c));
+  for (; c < n; c++) dst[c] = from_float<T>(src[c]);
+}

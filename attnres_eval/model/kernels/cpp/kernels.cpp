@@ -1,0 +1,55 @@
+// What Python calls. `kind` names the types: 0 all fp32; 1 bf16 products of fp32 inputs, with bf16
+// outputs; 2 the same of bf16 inputs.
+#include "attention.h"
+
+#define FOR_KIND(call) \
+  switch (kind) {                                            \
+    case 0: { typedef Fp32 P; typedef float X, Y; call; break; }            \
+    case 1: { typedef Bf16 P; typedef float X; typedef bf16 Y; call; break; } \
+    default: { typedef Bf16 P; typedef bf16 X, Y; call; }                   \
+  }
+
+extern "C" {
+void linear_forward(int kind, int threads, int64_t M, int64_t K, int64_t N, const void* x,
+                    const float* gain, const float* weight, void* y) {
+  FOR_KIND((linear_forward<P>((const X*)x, gain, weight, (Y*)y, M, K, N, threads)))
+}
+
+void linear_backward(int kind, int threads, int64_t M, int64_t K, int64_t N, const void* x,
+                     const float* gain, const float* weight, const void* dy, void* dx,
+                     float* d_gain, float* d_weight) {
+  FOR_KIND((linear_backward<P>((const X*)x, gain, weight, (const Y*)dy, (X*)dx, d_gain, d_weight,
+                               M, K, N, threads)))
+}
+
+void mlp_forward(int kind, int threads, int64_t M, int64_t D, int64_t F, const void* x,
+                 const float* gain, const float* gate_up_weight, const float* down_weight, void* y,
+                 void* gate_up) {
+  FOR_KIND((mlp_forward<P>((const X*)x, gain, gate_up_weight, down_weight, (Y*)y, (Y*)gate_up, M,
+                           D, F, threads)))
+}
+
+void mlp_backward(int kind, int threads, int64_t M, int64_t D, int64_t F, const void* x,
+                  const float* gain, const float* gate_up_weight, const float* down_weight,
+                  const void* gate_up, const void* dy, void* dx, float* d_gain,
+                  float* d_gate_up_weight, float* d_down_weight) {
+  FOR_KIND((mlp_backward<P>((const X*)x, gain, gate_up_weight, down_weight, (const Y*)gate_up,
+                            (const Y*)dy, (X*)dx, d_gain, d_gate_up_weight, d_down_weight, M, D, F,
+                            threads)))
+}
+
+void attention_forward(int kind, int threads, int64_t B, int64_t T, int64_t H, int64_t G,
+                       int64_t K, const void* qkv, const float* cos, const float* sin, void* out,
+                       float* lse) {
+  Heads s = {B, T, H, G, K};
+  FOR_KIND((attention_forward<P>((const Y*)qkv, cos, sin, (Y*)out, lse, s, threads)))
+}
+
+void attention_backward(int kind, int threads, int64_t B, int64_t T, int64_t H, int64_t G,
+                        int64_t K, const void* qkv, const float* cos, const float* sin,
+                        const float* lse, const void* d_out, void* d_qkv) {
+  Heads s = {B, T, H, G, K};
+  FOR_KIND((attention_backward<P>((const Y*)qkv, cos, sin, lse, (const Y*)d_out, (Y*)d_qkv, s,
+                                  threads)))
+}
+}
