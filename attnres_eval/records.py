@@ -54,6 +54,8 @@ class Machine(Record):
     precision: Literal["fp32", "bf16"]
     threads: int
     compiled: bool
+    kernels: bool = False
+    """Whether sublayers ran as compiled functions of ours (`attnres_eval.model.kernels`)."""
     processor: str
     torch: str
 

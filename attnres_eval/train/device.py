@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from attnres_eval.model.kernels.switch import available
 from attnres_eval.records import Machine
 from attnres_eval.study import Recipe, RunConfig
 
@@ -64,10 +65,15 @@ def choose_precision(recipe: Recipe, d_model: int, device: torch.device) -> Lite
     return "bf16" if wide and multiplies_bf16(device) else "fp32"
 
 
-def choose_compile(recipe: Recipe, seconds: float) -> bool:
-    """Whether to compile; `auto` does where a run of `seconds` earns the compilation back."""
+def choose_compile(recipe: Recipe, seconds: float, device: torch.device) -> bool:
+    """Whether to compile; `auto` does where a run of `seconds` earns the compilation back.
+
+    Where our kernels run it never does: they are faster, and ready at once.
+    """
     if recipe.compile != "auto":
         return recipe.compile
+    if available(device):
+        return False
     return seconds * (1 - 1 / COMPILE_GAIN) > COMPILE_SECONDS
 
 
@@ -79,11 +85,13 @@ def describe_machine(config: RunConfig, device: torch.device, seconds: float) ->
         device: where it runs.
         seconds: estimate of its training time without compilation.
     """
+    compiled = choose_compile(config.recipe, seconds, device)
     return Machine(
         device=device.type,
         precision=choose_precision(config.recipe, config.shape.d_model, device),
         threads=torch.get_num_threads(),
-        compiled=choose_compile(config.recipe, seconds),
+        compiled=compiled,
+        kernels=not compiled and available(device),
         processor=processor_name(device),
         torch=torch.__version__,
     )

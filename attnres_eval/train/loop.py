@@ -1,6 +1,5 @@
 """Trains one run, from its configuration to its checkpoint. Reads top to bottom."""
 
-import contextlib
 import itertools
 import math
 import shutil
@@ -16,9 +15,7 @@ from attnres_eval.data.prepare import PreparedData
 from attnres_eval.errors import UserError
 from attnres_eval.estimate import training_seconds
 from attnres_eval.files import sha256_of_json, write_json, write_text
-from attnres_eval.model.initialise import initialise
-from attnres_eval.model.transformer import Transformer
-from attnres_eval.records import Machine, Metrics, RunFolder, Summary, read_record, write_record
+from attnres_eval.records import Metrics, RunFolder, Summary, read_record, write_record
 from attnres_eval.study import RunConfig
 from attnres_eval.train.answers import AnswerWeights
 from attnres_eval.train.checkpoint import save_checkpoint
@@ -28,9 +25,9 @@ from attnres_eval.train.device import (
     pick_device,
     reset_peak_memory,
 )
-from attnres_eval.train.optimiser import Optimiser
 from attnres_eval.train.schedule import rate_factor
 from attnres_eval.train.state import ResumeState, load_state, save_state
+from attnres_eval.train.trainer import Trainer
 
 VALIDATION_BATCH_TOKENS = 16_384
 
@@ -64,11 +61,8 @@ def train(
     write_json(folder.cost, cost.as_dict())
 
     device = pick_device()
-    model = Transformer(config.shape, config.variant, config.parsed_options)
-    initialise(model, config.seed)
-    model.activation_checkpointing = recipe.activation_checkpointing
-    model.to(device).train()
-    optimiser = Optimiser(model, recipe, config.learning_rate)
+    trainer = Trainer(config, device)
+    model, optimiser = trainer.model, trainer.optimiser
     batches = Batches(
         data.train,
         config.data.corpora,
@@ -90,27 +84,23 @@ def train(
                 parameter.copy_(weights[name])
         optimiser.load(moments)
         machine = state.machine
-        torch.set_num_threads(machine.threads)
     else:
         machine = describe_machine(config, device, training_seconds(config))
     start, earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
     _cut_metrics(folder.metrics, start)
 
-    loss_of = torch.compile(model.loss) if machine.compiled else model.loss
+    trainer.compute_as(machine)
     weights_of = AnswerWeights(recipe.answer_weight, data.tokenizer)
     flops_per_step = cost.training_flops_per_token * recipe.batch_sequences * recipe.context
     clock = time.perf_counter()
     for step in range(start, config.steps):
         factor = rate_factor(step, config.steps, recipe)
         tokens = torch.from_numpy(batches.batch(step)).to(device)
-        with precision(machine, device):
-            loss = loss_of(tokens, weights_of(tokens))
-        loss.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
-        if not math.isfinite(loss.item()) or not math.isfinite(grad_norm.item()):
+        loss, grad_norm = trainer.gradients(tokens, weights_of(tokens))
+        if not math.isfinite(loss) or not math.isfinite(grad_norm):
             raise UserError(
                 f"run {config.run} diverged: at step {step + 1} of {config.steps} the loss is"
-                f" {loss.item()} and the gradient norm {grad_norm.item()}; lower"
+                f" {loss} and the gradient norm {grad_norm}; lower"
                 f" recipe.learning_rate ({config.learning_rate:g} at this width)"
             )
         optimiser.step(factor)
@@ -122,9 +112,9 @@ def train(
                 step=done,
                 tokens=done * recipe.batch_sequences * recipe.context,
                 flops=done * flops_per_step,
-                loss=loss.item(),
+                loss=loss,
                 learning_rate=config.learning_rate * factor,
-                grad_norm=grad_norm.item(),
+                grad_norm=grad_norm,
                 seconds=seconds,
                 tokens_per_second=done * recipe.batch_sequences * recipe.context / seconds,
             )
@@ -147,7 +137,7 @@ def train(
             progress(done)
 
     assert state is not None, "the last step always saves"
-    nats, scored_bytes, scored_tokens = validate(model, data, recipe.context, machine, device)
+    nats, scored_bytes, scored_tokens = validate(trainer, data)
     save_checkpoint(folder.checkpoint, model, config, data.tokenizer)
     summary = Summary(
         validation_nats_per_token=nats / scored_tokens,
@@ -167,30 +157,21 @@ def train(
     return summary
 
 
-def precision(machine: Machine, device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Mixed precision where the machine's record says bf16: fp32 weights, bf16 products."""
-    if machine.precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
 @torch.no_grad()
-def validate(
-    model: Transformer, data: PreparedData, context: int, machine: Machine, device: torch.device
-) -> tuple[float, int, int]:
+def validate(trainer: Trainer, data: PreparedData) -> tuple[float, int, int]:
     """Scores the held-out tokens in consecutive windows.
 
     Returns:
         Summed loss in nats, bytes of the scored tokens, and their number.
     """
-    model.eval()
+    model, context = trainer.model.eval(), trainer.config.recipe.context
     nats, scored_bytes, scored_tokens = 0.0, 0, 0
     rows = max(1, VALIDATION_BATCH_TOKENS // context)
     every = validation_windows(data.validation, context)
     while group := list(itertools.islice(every, rows)):
         windows = np.stack(group)
-        tokens = torch.from_numpy(windows).to(device)
-        with precision(machine, device):
+        tokens = torch.from_numpy(windows).to(trainer.device)
+        with trainer.computing():
             nats += model.loss(tokens).double().item() * tokens[:, 1:].numel()
         scored_bytes += int(data.byte_lengths[windows[:, 1:]].sum())
         scored_tokens += tokens[:, 1:].numel()

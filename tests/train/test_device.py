@@ -24,11 +24,15 @@ def test_auto_precision_is_bf16_where_that_is_faster(
     assert choose_precision(Recipe(precision="fp32"), d_model, CPU) == "fp32"
 
 
-def test_auto_compiles_only_long_runs() -> None:
-    assert not choose_compile(Recipe(), seconds=60)
-    assert choose_compile(Recipe(), seconds=36_000)
-    assert choose_compile(Recipe(compile=True), seconds=1)
-    assert not choose_compile(Recipe(compile=False), seconds=36_000)
+@pytest.mark.parametrize("kernels", [True, False])
+def test_auto_compiles_only_long_runs_without_kernels(
+    kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "available", lambda where: kernels)
+    assert not choose_compile(Recipe(), 60, CPU)
+    assert choose_compile(Recipe(), 36_000, CPU) is not kernels
+    assert choose_compile(Recipe(compile=True), 1, CPU)
+    assert not choose_compile(Recipe(compile=False), 36_000, CPU)
 
 
 def in_a_fresh_process(code: str) -> list[int]:

@@ -26,6 +26,11 @@ def kernels(wanted: bool) -> Iterator[None]:
         _wanted = before
 
 
+def available(device: torch.device) -> bool:
+    """Whether there are kernels for the device."""
+    return device.type == "cpu" and library() is not None
+
+
 def multiplies_bf16() -> bool:
     """Whether the processor has products of bf16 that the kernels use."""
     return bool(torch.cpu._is_avx512_bf16_supported())
