@@ -1,29 +1,16 @@
 """Differentiable functions around the kernels. Each gives None where plain torch must do it."""
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attnres_eval.model.kernels.build import library
+from attnres_eval.model.kernels.call import call, output_dtype
 from attnres_eval.model.kernels.switch import FP32, kind
 
 LONGEST_CONTEXT = 2048
 """Beyond it a block of queries and all its keys leave the cache, and torch's attention is used."""
-
-
-def _call(name: str, kind: int, sizes: tuple[int, ...], *tensors: Tensor | None) -> None:
-    integers = [ctypes.c_int(kind), ctypes.c_int(torch.get_num_threads())]
-    pointers = [ctypes.c_void_p(0 if t is None else t.data_ptr()) for t in tensors]
-    function = getattr(library(), name)
-    function.restype = None
-    function(*integers, *map(ctypes.c_int64, sizes), *pointers)
-
-
-def _output_dtype(kind: int) -> torch.dtype:
-    return torch.float32 if kind == FP32 else torch.bfloat16
 
 
 class _Linear(torch.autograd.Function):
@@ -31,8 +18,8 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gain: Tensor | None, weight: Tensor, kind: int) -> Tensor:
         x, weight = x.contiguous(), weight.contiguous()
         sizes = (x.numel() // x.shape[-1], x.shape[-1], weight.shape[0])
-        y = x.new_empty((*x.shape[:-1], sizes[-1]), dtype=_output_dtype(kind))
-        _call("linear_forward", kind, sizes, x, gain, weight, y)
+        y = x.new_empty((*x.shape[:-1], sizes[-1]), dtype=output_dtype(kind))
+        call("linear_forward", kind, sizes, x, gain, weight, y)
         ctx.save_for_backward(x, gain, weight)
         ctx.kind, ctx.sizes = kind, sizes
         return y
@@ -44,7 +31,7 @@ class _Linear(torch.autograd.Function):
         dx, d_weight = torch.empty_like(x), torch.empty_like(weight)
         d_gain = None if gain is None else torch.empty_like(gain)
         tensors = (x, gain, weight, dy.contiguous(), dx, d_gain, d_weight)
-        _call("linear_backward", ctx.kind, ctx.sizes, *tensors)
+        call("linear_backward", ctx.kind, ctx.sizes, *tensors)
         return dx, d_gain, d_weight, None
 
 
@@ -55,11 +42,11 @@ class _MLP(torch.autograd.Function):
     ) -> Tensor:
         x, gate_up, down = x.contiguous(), gate_up.contiguous(), down.contiguous()
         sizes = (x.numel() // x.shape[-1], x.shape[-1], down.shape[1])
-        y = torch.empty_like(x, dtype=_output_dtype(kind))
+        y = torch.empty_like(x, dtype=output_dtype(kind))
         inner = None
         if any(ctx.needs_input_grad):
             inner = y.new_empty((sizes[0], 2 * sizes[2]))
-        _call("mlp_forward", kind, sizes, x, gain, gate_up, down, y, inner)
+        call("mlp_forward", kind, sizes, x, gain, gate_up, down, y, inner)
         ctx.save_for_backward(x, gain, gate_up, down, inner)
         ctx.kind, ctx.sizes = kind, sizes
         return y
@@ -71,7 +58,7 @@ class _MLP(torch.autograd.Function):
         dx, d_gate_up, d_down = map(torch.empty_like, (x, gate_up, down))
         d_gain = None if gain is None else torch.empty_like(gain)
         tensors = (x, gain, gate_up, down, inner, dy.contiguous(), dx, d_gain, d_gate_up, d_down)
-        _call("mlp_backward", ctx.kind, ctx.sizes, *tensors)
+        call("mlp_backward", ctx.kind, ctx.sizes, *tensors)
         return dx, d_gain, d_gate_up, d_down, None
 
 
@@ -86,7 +73,7 @@ class _Attention(torch.autograd.Function):
         lse = None
         if any(ctx.needs_input_grad):
             lse = qkv.new_empty((qkv.shape[0], heads[0], qkv.shape[1]), dtype=torch.float32)
-        _call("attention_forward", kind, sizes, qkv, cos, sin, out, lse)
+        call("attention_forward", kind, sizes, qkv, cos, sin, out, lse)
         ctx.save_for_backward(qkv, cos, sin, lse)
         ctx.kind, ctx.sizes = kind, sizes
         return out
@@ -97,7 +84,7 @@ class _Attention(torch.autograd.Function):
         qkv, cos, sin, lse = ctx.saved_tensors
         d_qkv = torch.empty_like(qkv)
         tensors = (qkv, cos, sin, lse, d_out.contiguous(), d_qkv)
-        _call("attention_backward", ctx.kind, ctx.sizes, *tensors)
+        call("attention_backward", ctx.kind, ctx.sizes, *tensors)
         return d_qkv, None, None, None, None
 
 

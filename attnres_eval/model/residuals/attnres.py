@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attnres_eval.model.residuals.depth import DepthAttention, Sources
+from attnres_eval.model.kernels.depth import FusedSource
+from attnres_eval.model.residuals.depth import DepthAttention, Source, Sources, plain
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants.attnres import BlockOptions, block_sources, capped, full_sources
 from attnres_eval.variants.block_attnres import BlockAttnResOptions
@@ -49,10 +50,10 @@ class BlockState(NamedTuple):
 
     finished: Sources
     """The embedding and the sums of finished blocks."""
-    partial_BTD: Tensor | None = None
+    partial: Source | FusedSource | None = None
     """Sum of the running block's outputs so far; None before its first."""
     closing_BTD: Tensor | None = None
-    """What the running block would leave behind if it ended here."""
+    """What the running block would leave behind if it ended here, where that is another sum."""
     parts: tuple[Part, ...] = ()
     """First phase of the running block's later sublayers; empty in the plain form."""
 
@@ -71,6 +72,7 @@ class BlockAttnRes(DepthAttention):
         counts = capped(block_sources(options.bounds(shape)), mixing.window)
         super().__init__(shape, options, counts, mixing)
         self.two_phase = mixing.two_phase
+        self.fusible = self.fusible and not self.two_phase
         self.block_end = {
             sublayer: end for first, end in options.bounds(shape) for sublayer in range(first, end)
         }
@@ -82,26 +84,39 @@ class BlockAttnRes(DepthAttention):
         return state, self._read(state, sublayer)
 
     def _read(self, state: BlockState, sublayer: int) -> Tensor:
-        if state.partial_BTD is None:
+        partial = state.partial
+        if partial is None:
             return self.mix(sublayer, state.finished)
-        partial = self.source(state.partial_BTD, first=sublayer, end=sublayer + 1)
         if not state.parts:
             return self.mix(sublayer, self.visible((*state.finished, partial)))
         # The parts are those of the block's later sublayers, up to its end.
         part = state.parts[sublayer - self.block_end[sublayer]]
+        (partial,) = plain((partial,))
         return _merge(part, partial.values_BTD, self.coefficient(partial.score(sublayer)))
 
     def write(self, state: BlockState, sublayer: int, output_BTD: Tensor) -> BlockState:
-        partial = output_BTD if state.partial_BTD is None else state.partial_BTD + output_BTD
-        closing, end = self.close(state, partial, output_BTD), self.block_end[sublayer]
-        if sublayer + 1 == end:
-            finished = self.visible((*state.finished, self.source(closing, first=end)))
-            return self._open_block(finished, first=end)
-        return state._replace(partial_BTD=partial, closing_BTD=closing)
+        after, end = sublayer + 1, self.block_end[sublayer]
+        closing = self.close(state, output_BTD)
+        if after < end:
+            partial = self._joined(state, output_BTD, after, after + 1)
+            return state._replace(partial=partial, closing_BTD=closing)
+        if closing is None:
+            block = self._joined(state, output_BTD, after)
+        else:
+            block = self.source(closing, after)
+        return self._open_block(self.visible((*state.finished, block)), first=end)
 
-    def close(self, state: BlockState, partial_BTD: Tensor, output_BTD: Tensor) -> Tensor:
-        """What the running block would leave behind if it ended with this output."""
-        return partial_BTD
+    def _joined(
+        self, state: BlockState, output_BTD: Tensor, first: int, end: int | None = None
+    ) -> Source | FusedSource:
+        """The running block's sum with one more output, for the readers from `first` on."""
+        if state.partial is None:
+            return self.source(output_BTD, first, end)
+        return self.source(state.partial.values_BTD, first, end, output_BTD)
+
+    def close(self, state: BlockState, output_BTD: Tensor) -> Tensor | None:
+        """What the block would leave behind if it ended with this output; None for its sum."""
+        return None
 
     def finish(self, state: BlockState) -> Tensor:
         return self.mix(self.shape.n_sublayers, state.finished)
@@ -119,7 +134,7 @@ class BlockAttnRes(DepthAttention):
         """
         readers = range(first, self.block_end[first])
         values_SBTD = torch.stack([source.values_BTD for source in finished]).float()
-        logits_RSBT1 = torch.stack([self.logits(reader, finished) for reader in readers])
+        logits_RSBT1 = torch.stack([self.logits(reader, plain(finished)) for reader in readers])
         logits_RSBT1 = self.coefficient(logits_RSBT1)
         maximum_RBT1 = logits_RSBT1.amax(1)
         weights_RSBT1 = (logits_RSBT1 - maximum_RBT1[:, None]).exp()
@@ -131,7 +146,7 @@ class BlockAttnRes(DepthAttention):
 class RmsBlockAttnRes(BlockAttnRes):
     """Block AttnRes whose finished blocks are sums of f_j / rms(f_j); the partial sum stays raw."""
 
-    def close(self, state: BlockState, partial_BTD: Tensor, output_BTD: Tensor) -> Tensor:
+    def close(self, state: BlockState, output_BTD: Tensor) -> Tensor:
         normed_BTD = self.normalise(output_BTD)
         return normed_BTD if state.closing_BTD is None else state.closing_BTD + normed_BTD
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attnres_eval.model.kernels import depth as fused
+from attnres_eval.model.kernels.depth import FusedSource, Queries
 from attnres_eval.model.residuals.base import NORM_EPSILON, Residual
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
@@ -32,7 +34,16 @@ class Source(NamedTuple):
         return self.scores_BTH[reader - self.first_reader]
 
 
-Sources = tuple[Source, ...]
+Sources = tuple[Source | FusedSource, ...]
+"""Sources of one forward pass: all of plain torch, or all of the compiled kernels."""
+
+
+def plain(sources: Sources) -> tuple[Source, ...]:
+    """The sources of a pass in plain torch. Raises TypeError where the kernels have them."""
+    kept = tuple(source for source in sources if isinstance(source, Source))
+    if len(kept) < len(sources):
+        raise TypeError("sources of the kernels and of plain torch in one mix")
+    return kept
 
 
 def weighted_sum(weights_SBT: Tensor, values: Sequence[Tensor]) -> Tensor:
@@ -79,6 +90,10 @@ class DepthAttention(Residual):
         self.mixing = mixing
         self.counts = [count for count in counts if count > 1]
         self.first_mixing = len(counts) - len(self.counts)
+        self.fusible = (
+            mixing.mixing == "softmax" and mixing.query == "learned" and mixing.heads == 1
+        )
+        """Whether the compiled kernels know this way to mix."""
         readers, width = len(self.counts), shape.d_model
         learned, normed = mixing.query == "learned", mixing.key_norm
         sizes = {
@@ -102,17 +117,39 @@ class DepthAttention(Residual):
             parts = [torch.full((count,), 1 / count) for count in self.counts]
             self.static.copy_(torch.cat(parts))
 
-    def source(self, values_BTD: Tensor, first: int, end: int | None = None) -> Source:
-        """Makes a source for the readers from `first` on, all or up to `end`."""
+    def source(
+        self,
+        values_BTD: Tensor,
+        first: int,
+        end: int | None = None,
+        addend_BTD: Tensor | None = None,
+    ) -> Source | FusedSource:
+        """Makes a source for the readers from `first` on, all or up to `end`.
+
+        Args:
+            values_BTD: the source, or what `addend_BTD` makes it with.
+            first: its first reader.
+            end: the reader that ends its readers; None for all.
+            addend_BTD: added to the values first.
+        """
         first = max(first, self.first_mixing)
+        stop = None if end is None else end - self.first_mixing
+        rows = slice(first - self.first_mixing, stop)
+        if self.fusible and not self.frozen and self.query is not None:
+            queries = Queries(
+                self.query, self.gain, self.mixing.logit_scale, *rows.indices(len(self.query))[:2]
+            )
+            source = fused.source(values_BTD, queries, first, addend_BTD)
+            if source is not None:
+                return source
+        if addend_BTD is not None:
+            values_BTD = values_BTD + addend_BTD
         inverse_rms_BT1: Tensor | None = None
         scores_BTH: tuple[Tensor, ...] = ()
         if self.gain is not None:
             mean_square_BT1 = values_BTD.float().square().mean(-1, keepdim=True)
             inverse_rms_BT1 = (mean_square_BT1 + NORM_EPSILON).rsqrt()
         if self.query is not None:
-            stop = None if end is None else end - self.first_mixing
-            rows = slice(first - self.first_mixing, stop)
             with torch.autocast(values_BTD.device.type, enabled=False):
                 scores = self._scores(values_BTD.float(), self._as_queries(self.query[rows], rows))
             if inverse_rms_BT1 is not None:
@@ -138,7 +175,7 @@ class DepthAttention(Residual):
         """Channels in groups: (..., D) to (..., H, K)."""
         return x.unflatten(-1, (self.mixing.heads, -1))
 
-    def logits(self, reader: int, sources: Sources) -> Tensor:
+    def logits(self, reader: int, sources: tuple[Source, ...]) -> Tensor:
         """Scores of all sources for one reader, (S, B, T, H), fp32."""
         if self.projection is None:
             return torch.stack([source.score(reader) for source in sources])
@@ -153,7 +190,7 @@ class DepthAttention(Residual):
             scores.append(score_BTH if rms is None else score_BTH * rms)
         return torch.stack(scores)
 
-    def weights(self, reader: int, sources: Sources) -> Tensor:
+    def weights(self, reader: int, sources: tuple[Source, ...]) -> Tensor:
         """What multiplies each source: (S, B, T, H), or (S, 1, 1, 1) where it is static."""
         if self.static is None:
             logits = self.logits(reader, sources)
@@ -170,7 +207,10 @@ class DepthAttention(Residual):
         values = [source.values_BTD for source in sources]
         if len(sources) == 1:
             return values[0]
-        weights_SBTH = self.coefficient(self.weights(reader, sources))
+        fused_sources = [source for source in sources if isinstance(source, FusedSource)]
+        if len(fused_sources) == len(sources):
+            return fused.mix(fused_sources, reader)
+        weights_SBTH = self.coefficient(self.weights(reader, plain(sources)))
         if self.mixing.heads == 1:
             return weighted_sum(weights_SBTH.squeeze(-1), values)
         groups = zip(*(source.chunk(self.mixing.heads, -1) for source in values), strict=True)

@@ -1,6 +1,7 @@
 // What Python calls. `kind` names the types: 0 all fp32; 1 bf16 products of fp32 inputs, with bf16
 // outputs; 2 the same of bf16 inputs.
 #include "attention.h"
+#include "depth.h"
 
 #define FOR_KIND(call) \
   switch (kind) {                                            \
@@ -51,5 +52,33 @@ void attention_backward(int kind, int threads, int64_t B, int64_t T, int64_t H, 
   Heads s = {B, T, H, G, K};
   FOR_KIND((attention_backward<P>((const Y*)qkv, cos, sin, lse, (const Y*)d_out, (Y*)d_qkv, s,
                                   threads)))
+}
+
+// Attention over depth is computed in fp32 whatever the type Y of what it reads and writes.
+void source_forward(int kind, int threads, int64_t M, int64_t D, int64_t R, int64_t normed,
+                    const void* v, const void* addend, const float* queries, void* sums,
+                    float* inverse, float* scores) {
+  FOR_KIND((source_forward<Y>((const Y*)v, (const Y*)addend, queries, (Y*)sums, inverse, scores, M,
+                              D, R, normed != 0, threads)))
+}
+
+void mix_forward(int kind, int threads, int64_t S, int64_t M, int64_t D, const void* values,
+                 const void* scores, float* weights, void* out) {
+  FOR_KIND((mix_forward<Y>((const Y* const*)values, (const float* const*)scores, weights, (Y*)out,
+                           S, M, D, threads)))
+}
+
+void mix_backward(int kind, int threads, int64_t M, int64_t D, const void* d_out, const void* out,
+                  float* means) {
+  FOR_KIND((mix_backward<Y>((const Y*)d_out, (const Y*)out, means, M, D, threads)))
+}
+
+void source_backward(int kind, int threads, int64_t n, int64_t M, int64_t D, int64_t normed,
+                     const void* v, const float* inverse, const float* queries, const void* d_out,
+                     const void* weights, const void* means, const void* d_sum, void* d_v,
+                     float* d_queries) {
+  FOR_KIND((source_backward<Y>((const Y*)v, inverse, queries, (const Y* const*)d_out,
+                               (const float* const*)weights, (const float* const*)means,
+                               (const Y*)d_sum, (Y*)d_v, d_queries, n, M, D, normed != 0, threads)))
 }
 }

@@ -1,0 +1,215 @@
+// Attention over depth (arXiv:2603.15031): sources scored once for all their readers, mixed for one.
+//
+// M tokens of width D. A source's scores are s_r = (q_r . v) / rms(v) for R readers; a reader's
+// weights are their softmax over its S sources, and it gets sum_s a_s v_s.
+#pragma once
+#include "linear.h"
+
+constexpr int WIDE = 8;  // vectors of a row that are summed in registers
+
+template <class F>
+static inline void by_columns(int64_t D, F f) {
+  int64_t c = 0;
+  for (; c + WIDE * VL <= D; c += WIDE * VL) f(std::integral_constant<int, WIDE>(), c);
+  for (; c + VL <= D; c += VL) f(std::integral_constant<int, 1>(), c);
+}
+
+static inline float dot(const float* a, const float* b, int64_t n) {
+  vf total[2] = {{}, {}};
+  int64_t c = 0;
+  for (; c + 2 * VL <= n; c += 2 * VL) {
+    total[0] = total[0] + load(a + c) * load(b + c);
+    total[1] = total[1] + load(a + c + VL) * load(b + c + VL);
+  }
+  for (; c + VL <= n; c += VL) total[0] = total[0] + load(a + c) * load(b + c);
+  float rest = 0;
+  for (; c < n; c++) rest += a[c] * b[c];
+  return sum(total[0] + total[1]) + rest;
+}
+
+static inline float dot(const bf16* a, const bf16* b, int64_t n) {
+  vf total[2] = {{}, {}};
+  int64_t c = 0;
+#if defined(__AVX512BF16__)
+  auto pairs = [](const bf16* p) {
+    vf x;
+    memcpy(&x, p, sizeof x);
+    return x;
+  };
+  for (; c + 4 * VL <= n; c += 4 * VL) {
+    total[0] = Bf16::add(total[0], pairs(a + c), pairs(b + c));
+    total[1] = Bf16::add(total[1], pairs(a + c + 2 * VL), pairs(b + c + 2 * VL));
+  }
+  for (; c + 2 * VL <= n; c += 2 * VL) total[0] = Bf16::add(total[0], pairs(a + c), pairs(b + c));
+#endif
+  for (; c + VL <= n; c += VL) total[0] = total[0] + load(a + c) * load(b + c);
+  float rest = 0;
+  for (; c < n; c++) rest += to_float(a[c]) * to_float(b[c]);
+  return sum(total[0] + total[1]) + rest;
+}
+
+// scores: (R, M). inverse_rms: (M), all ones without a key norm. sum, where not null: v becomes
+// v + addend and is kept there.
+template <class X>
+static void source_forward(const X* v, const X* addend, const float* queries, X* sums,
+                           float* inverse, float* scores, int64_t M, int64_t D, int64_t R,
+                           bool normed, int threads) {
+  Frame frame;
+  const int64_t dp = padded(D), rp = padded(R);
+  float* q = scratch.floats(packed_size(D, R));
+  pack_transposed<Fp32>(queries, D, D, R, q);
+  on_threads(threads, [&](int thread, int all) {
+    Frame inner;
+    float *rows_in = scratch.floats(ROWS * dp), *c = scratch.floats(ROWS * rp);
+    float* other = scratch.floats(dp);
+    auto [first, last] = share(M, ROWS, thread, all);
+    for (int64_t m = first; m < last; m += ROWS) {
+      int64_t rows = std::min(ROWS, last - m);
+      for (int64_t i = 0; i < rows; i++) {
+        float* row = rows_in + i * dp;
+        read_row(v + (m + i) * D, D, row);
+        if (addend != nullptr) {
+          read_row(addend + (m + i) * D, D, other);
+          for (int64_t k = 0; k < dp; k += VL) store(row + k, load(row + k) + load(other + k));
+          write_row(row, D, sums + (m + i) * D);
+          // What readers get is the rounded sum.
+          read_row(sums + (m + i) * D, D, row);
+        }
+        inverse[m + i] = normed ? inverse_rms(row, D) : 1;
+      }
+      product<Fp32>(rows, R, D, rows_in, dp, 1, q, R, D, c, rp, false);
+      for (int64_t r = 0; r < R; r++)
+        for (int64_t i = 0; i < rows; i++)
+          scores[r * M + m + i] = c[i * rp + r] * inverse[m + i];
+    }
+  });
+}
+
+// values: S pointers to (M, D); scores: S pointers to (M). weights: (S, M); out: (M, D).
+template <class X>
+static void mix_forward(const X* const* values, const float* const* scores, float* weights, X* out,
+                        int64_t S, int64_t M, int64_t D, int threads) {
+  on_threads(threads, [&](int thread, int all) {
+    Frame inner;
+    float *a = scratch.floats(S * VL), total[VL];
+    auto [first, last] = share(M, VL, thread, all);
+    for (int64_t m = first; m < last; m += VL) {
+      int64_t rows = std::min<int64_t>(VL, last - m);
+      for (int64_t s = 0; s < S; s++)
+        for (int64_t i = 0; i < VL; i++) a[s * VL + i] = i < rows ? scores[s][m + i] : 0;
+      vf most = load(a), sum_of = {};
+      for (int64_t s = 1; s < S; s++) most = larger(load(a + s * VL), most);
+      for (int64_t s = 0; s < S; s++) {
+        vf e = exponential(load(a + s * VL) - most);
+        store(a + s * VL, e);
+        sum_of = sum_of + e;
+      }
+      store(total, 1.0f / sum_of);
+      for (int64_t s = 0; s < S; s++) {
+        store(a + s * VL, load(a + s * VL) * load(total));
+        for (int64_t i = 0; i < rows; i++) weights[s * M + m + i] = a[s * VL + i];
+      }
+      for (int64_t i = 0; i < rows; i++) {
+        const int64_t at = (m + i) * D;
+        by_columns(D, [&](auto vectors, int64_t c) {
+          constexpr int N = decltype(vectors)::value;
+          vf sums[N] = {};
+          for (int64_t s = 0; s < S; s++) {
+            vf weight = splat(a[s * VL + i]);
+            const X* v = values[s] + at + c;
+#pragma GCC unroll 8
+            for (int j = 0; j < N; j++) sums[j] = sums[j] + weight * load(v + j * VL);
+          }
+#pragma GCC unroll 8
+          for (int j = 0; j < N; j++) store(out + at + c + j * VL, sums[j]);
+        });
+        for (int64_t c = D / VL * VL; c < D; c++) {
+          float one = 0;
+          for (int64_t s = 0; s < S; s++) one += a[s * VL + i] * to_float(values[s][at + c]);
+          out[at + c] = from_float<X>(one);
+        }
+      }
+    }
+  });
+}
+
+// c[m] = d_out[m] . out[m], the mean of the weights' derivatives under the weights.
+template <class X>
+static void mix_backward(const X* d_out, const X* out, float* c, int64_t M, int64_t D,
+                         int threads) {
+  on_threads(threads, [&](int thread, int all) {
+    auto [first, last] = share(M, VL, thread, all);
+    for (int64_t m = first; m < last; m++) c[m] = dot(d_out + m * D, out + m * D, D);
+  });
+}
+
+// A source's gradient, gathered from its readers all at once, so that it is written only once.
+//
+// n readers have a gradient: d_out, weights and means are their (M, D), (M) and (M); `queries`
+// (n, D) are theirs. d_sum, where not null, is what else the source's gradient has. d_queries is
+// (n, D).
+template <class X>
+static void source_backward(const X* v, const float* inverse, const float* queries,
+                            const X* const* d_out, const float* const* weights,
+                            const float* const* means, const X* d_sum, X* d_v, float* d_queries,
+                            int64_t n, int64_t M, int64_t D, bool normed, int threads) {
+  Frame frame;
+  const int64_t dp = padded(D), np = padded(n);
+  float* q = scratch.floats(packed_size(n, D));
+  pack_straight<Fp32>(queries, D, n, D, q);
+  std::vector<float*> parts((size_t)threads);
+  float* all_parts = scratch.zeros(threads * n * dp);
+  for (int t = 0; t < threads; t++) parts[(size_t)t] = all_parts + t * n * dp;
+  on_threads(threads, [&](int thread, int all) {
+    Frame inner;
+    float *rows_in = scratch.floats(ROWS * dp), *panels = scratch.floats(ROWS * dp);
+    float *d = scratch.floats(ROWS * dp), *u = scratch.floats(ROWS * dp);
+    float *c = scratch.floats(ROWS * np), *a = scratch.floats(np);
+    auto [first, last] = share(M, ROWS, thread, all);
+    for (int64_t m = first; m < last; m += ROWS) {
+      int64_t rows = std::min(ROWS, last - m);
+      for (int64_t i = 0; i < rows; i++) {
+        const int64_t at = (m + i) * D;
+        read_row(v + at, D, rows_in + i * dp);
+        for (int64_t r = 0; r < n; r++) {
+          float change = dot(d_out[r] + at, v + at, D) - means[r][m + i];
+          a[r] = weights[r][m + i];
+          c[i * np + r] = a[r] * change * inverse[m + i];
+        }
+        float* sums = d + i * dp;
+        if (d_sum != nullptr) read_row(d_sum + at, D, sums);
+        else memset(sums, 0, (size_t)dp * 4);
+        by_columns(D, [&](auto vectors, int64_t k) {
+          constexpr int N = decltype(vectors)::value;
+          vf s[N];
+#pragma GCC unroll 8
+          for (int j = 0; j < N; j++) s[j] = load(sums + k + j * VL);
+          for (int64_t r = 0; r < n; r++) {
+            vf weight = splat(a[r]);
+            const X* g = d_out[r] + at + k;
+#pragma GCC unroll 8
+            for (int j = 0; j < N; j++) s[j] = s[j] + weight * load(g + j * VL);
+          }
+#pragma GCC unroll 8
+          for (int j = 0; j < N; j++) store(sums + k + j * VL, s[j]);
+        });
+        for (int64_t k = D / VL * VL; k < D; k++)
+          for (int64_t r = 0; r < n; r++) sums[k] += a[r] * to_float(d_out[r][at + k]);
+      }
+      product<Fp32>(rows, D, n, c, np, 1, q, D, n, u, dp, false);
+      pack_rows<Fp32>(rows_in, dp, rows, D, panels, 0, rows);
+      product<Fp32>(n, D, rows, c, 1, np, panels, D, rows, parts[(size_t)thread], dp, true);
+      for (int64_t i = 0; i < rows; i++) {
+        float *row = rows_in + i * dp, *of_scores = u + i * dp, *sums = d + i * dp, shrink = 0;
+        if (normed) {
+          float scale = inverse[m + i];
+          shrink = dot(row, of_scores, dp) * scale * scale / (float)D;
+        }
+        for (int64_t k = 0; k < dp; k += VL)
+          store(sums + k, load(sums + k) + load(of_scores + k) - load(row + k) * shrink);
+        write_row(sums, D, d_v + (m + i) * D);
+      }
+    }
+  });
+  gather(parts, dp, n, D, d_queries);
+}

@@ -1,0 +1,230 @@
+"""Attention over depth as compiled functions: each source scored once, its gradient written once.
+
+A reader's gradient concerns all of its sources. Autograd would make one tensor for each of them
+and add them up; here a reader leaves what its sources need in their inboxes, and each source
+gathers its own gradient in one pass when its last reader is done. L readers of up to L sources
+then cost one reading of a (B, T, D) tensor for each pair, forwards and backwards.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from attnres_eval.model.kernels.call import call, output_dtype
+from attnres_eval.model.kernels.switch import kind
+
+
+class Letter(NamedTuple):
+    """What a reader tells a source during the backward pass."""
+
+    query: int
+    """The reader's row among the source's queries."""
+    gradient_MD: Tensor
+    """Of what the reader got."""
+    weights_M: Tensor
+    """The source's weights."""
+    means_M: Tensor
+    """The gradient times what the reader got, summed over channels."""
+
+
+class Inbox:
+    """A source's letters of the backward pass that is under way."""
+
+    def __init__(self) -> None:
+        self.task = -1
+        self.letters: list[Letter] = []
+
+    def put(self, letter: Letter) -> None:
+        """Adds a letter, and drops those that an earlier backward pass left unread."""
+        if self.task != (task := _backward_pass()):
+            self.task, self.letters = task, []
+        self.letters.append(letter)
+
+    def take(self) -> list[Letter]:
+        """All letters of this backward pass."""
+        letters = self.letters if self.task == _backward_pass() else []
+        self.task, self.letters = -1, []
+        return letters
+
+
+def _backward_pass() -> int:
+    """Number of the backward pass that this thread is in."""
+    return torch._C._current_graph_task_id()
+
+
+class FusedSource(NamedTuple):
+    """A source that the kernels have scored, for the readers from `first_reader` on."""
+
+    values_BTD: Tensor
+    scores_RM: Tensor
+    """Logits, fp32, of M = B T tokens. No gradient goes through them: the inbox takes it."""
+    first_reader: int
+    inbox: Inbox
+    kind: int
+
+
+class Queries(NamedTuple):
+    """Queries of all readers, and which of them a source is for."""
+
+    query_RD: Tensor
+    gain_RD: Tensor | None
+    """Of the readers' key norms; None without a norm."""
+    scale: float
+    """Multiplies all scores."""
+    first: int
+    end: int
+    """Rows from `first` up to `end`."""
+
+    def folded(self) -> Tensor:
+        """The rows with gain and scale in them, (end - first, D)."""
+        rows = slice(self.first, self.end)
+        folded = self.query_RD[rows]
+        if self.gain_RD is not None:
+            folded = folded * self.gain_RD[rows]
+        return folded if self.scale == 1 else folded * self.scale
+
+    def gradients(self, rows: slice | list[int], d_folded: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Gradients of all queries and gains, out of those of some folded rows."""
+        if self.scale != 1:
+            d_folded = d_folded * self.scale
+        d_query = torch.zeros_like(self.query_RD)
+        if self.gain_RD is None:
+            d_query[rows] = d_folded
+            return d_query, None
+        d_query[rows] = d_folded * self.gain_RD[rows]
+        d_gain = torch.zeros_like(self.gain_RD)
+        d_gain[rows] = d_folded * self.query_RD[rows]
+        return d_query, d_gain
+
+
+class _Source(torch.autograd.Function):
+    """One tensor, or the sum of two, as a source; returns it and its scores."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: Tensor,
+        addend: Tensor | None,
+        query_RD: Tensor,
+        gain_RD: Tensor | None,
+        queries: Queries,
+        inbox: Inbox,
+        which: int,
+    ) -> tuple[Tensor, Tensor]:
+        source, inverse_rms, scores = _score(values, addend, queries, which)
+        ctx.save_for_backward(source, inverse_rms, query_RD, gain_RD)
+        ctx.places, ctx.inbox, ctx.kind = queries[2:], inbox, which
+        ctx.two = addend is not None
+        ctx.mark_non_differentiable(scores)
+        ctx.set_materialize_grads(False)
+        return source, scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_source: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
+        source, inverse_rms, query_RD, gain_RD = ctx.saved_tensors
+        queries = Queries(query_RD, gain_RD, *ctx.places)
+        letters = ctx.inbox.take()
+        if not letters:
+            return d_source, d_source if ctx.two else None, None, None, None, None, None
+        # The last reader was heard first.
+        readers, gradients, weights, means = zip(*reversed(letters), strict=True)
+        folded = queries.folded()
+        rows: slice | list[int] = slice(queries.first, queries.end)
+        if len(readers) < len(folded):
+            rows = [queries.first + reader for reader in readers]
+            folded = folded[list(readers)]
+        d_values, d_folded = torch.empty_like(source), torch.empty_like(folded)
+        d_source = None if d_source is None else d_source.contiguous()
+        sizes = len(readers), len(inverse_rms), folded.shape[1], int(gain_RD is not None)
+        tensors = source, inverse_rms, folded, gradients, weights, means, d_source
+        call("source_backward", ctx.kind, sizes, *tensors, d_values, d_folded)
+        d_query, d_gain = queries.gradients(rows, d_folded)
+        return d_values, d_values if ctx.two else None, d_query, d_gain, None, None, None
+
+
+def _score(
+    values: Tensor, addend: Tensor | None, queries: Queries, which: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The source, (B, T, D), one over its RMS, (M), and its scores, (R, M)."""
+    values = values.contiguous()
+    addend = None if addend is None else addend.contiguous()
+    folded = queries.folded()
+    readers, width = folded.shape
+    tokens = values.numel() // width
+    scores, inverse_rms = torch.empty(readers, tokens), torch.empty(tokens)
+    source = values.view_as(values) if addend is None else torch.empty_like(values)
+    sizes = tokens, width, readers, int(queries.gain_RD is not None)
+    call("source_forward", which, sizes, values, addend, folded, source, inverse_rms, scores)
+    return source, inverse_rms, scores
+
+
+class _Mix(torch.autograd.Function):
+    """What one reader gets. Its gradient goes to the sources' inboxes."""
+
+    @staticmethod
+    def forward(ctx: Any, sources: Sequence[FusedSource], reader: int, *values: Tensor) -> Tensor:
+        mixed, weights_SM = _mix(sources, reader)
+        ctx.save_for_backward(mixed)
+        rows = [reader - source.first_reader for source in sources]
+        ctx.letters = list(zip((source.inbox for source in sources), rows, weights_SM, strict=True))
+        ctx.kind = sources[0].kind
+        return mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_mixed: Tensor) -> tuple[None, ...]:
+        (mixed,) = ctx.saved_tensors
+        d_mixed = d_mixed.contiguous()
+        width = mixed.shape[-1]
+        means = torch.empty(mixed.numel() // width)
+        call("mix_backward", ctx.kind, (len(means), width), d_mixed, mixed, means)
+        for inbox, row, weights_M in ctx.letters:
+            inbox.put(Letter(row, d_mixed, weights_M, means))
+        return (None, None, *(None for _ in ctx.letters))
+
+
+def _mix(sources: Sequence[FusedSource], reader: int) -> tuple[Tensor, Tensor]:
+    values = [source.values_BTD for source in sources]
+    scores = [source.scores_RM[reader - source.first_reader] for source in sources]
+    mixed = torch.empty_like(values[0])
+    weights_SM = torch.empty(len(sources), scores[0].numel())
+    sizes = len(sources), scores[0].numel(), mixed.shape[-1]
+    call("mix_forward", sources[0].kind, sizes, values, scores, weights_SM, mixed)
+    return mixed, weights_SM
+
+
+def source(
+    values_BTD: Tensor, queries: Queries, first_reader: int, addend_BTD: Tensor | None = None
+) -> FusedSource | None:
+    """A source for readers from `first_reader` on, scored; None where plain torch must do it.
+
+    Args:
+        values_BTD: the source, or what `addend_BTD` makes it with.
+        queries: its readers', in fp32.
+        first_reader: whose query the first row is.
+        addend_BTD: added to the values first.
+    """
+    which = kind(values_BTD, queries.query_RD, queries.gain_RD)
+    if which is None:
+        return None
+    dtype, inbox = output_dtype(which), Inbox()
+    values_BTD = values_BTD.to(dtype)
+    addend_BTD = None if addend_BTD is None else addend_BTD.to(dtype)
+    if torch.is_grad_enabled():
+        kept, scores = _Source.apply(
+            values_BTD, addend_BTD, queries.query_RD, queries.gain_RD, queries, inbox, which
+        )
+    else:
+        kept, _, scores = _score(values_BTD, addend_BTD, queries, which)
+    return FusedSource(kept, scores, first_reader, inbox, which)
+
+
+def mix(sources: Sequence[FusedSource], reader: int) -> Tensor:
+    """What a reader gets of several sources: sum of softmax weight times raw values, (B, T, D)."""
+    if not torch.is_grad_enabled():
+        return _mix(sources, reader)[0]
+    return _Mix.apply(sources, reader, *(source.values_BTD for source in sources))
