@@ -16,6 +16,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    # Importing what rich needs to draw help takes longer than all else that --help does.
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 110},
 )
 
 Format = Annotated[

@@ -1,8 +1,10 @@
-"""Imports follow the order of the rooms, and tables open without torch."""
+"""Imports follow the order of the rooms; help and tables open without what they do not need."""
 
 import ast
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,13 @@ TORCH_FREE = [
     "report.inspected",
     "report.paper",
 ]
+
+HEAVY = {
+    *("datasets", "jinja2", "lm_eval", "markdown_it", "matplotlib", "numpy", "pandas", "pyarrow"),
+    *("pydantic", "rich.console", "scipy", "tokenizers", "torch", "transformers", "yaml"),
+}
+"""Modules without which help is printed: any of them takes a good part of its time."""
+NEVER_FOR_TABLES = {"torch", "lm_eval", "transformers"}
 
 
 def room_of(path: Path) -> str:
@@ -106,3 +115,36 @@ def test_the_torch_test_can_fail() -> None:
     code = "import sys, attnres_eval.train.loop; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert b"AssertionError" in done.stderr
+
+
+def imported_by(*arguments: str | Path, code: int = 0) -> set[str]:
+    """All modules of a process that ran one command, which ends with the exit code."""
+    script = (
+        "import sys\n"
+        "from attnres_eval import cli\n"
+        "try: cli.main()\n"
+        "finally: modules = list(sys.modules); import json; print(json.dumps(modules))"
+    )
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_help_imports_little() -> None:
+    assert not HEAVY & imported_by("--help")
+
+
+def test_plan_report_and_export_import_no_torch(fabricated: Callable[..., Path]) -> None:
+    results = fabricated()
+    for arguments in (
+        ("plan", "quick"),
+        ("report", results),
+        ("export", results, "--table", "multipliers", "--format", "json"),
+    ):
+        assert not NEVER_FOR_TABLES & imported_by(*arguments), arguments
+
+
+def test_the_tests_of_commands_can_fail() -> None:
+    assert {"pandas", "numpy", "pydantic"} <= HEAVY & imported_by("plan", "smoke")
+    assert "torch" in imported_by("inspect", "absent", code=2)
