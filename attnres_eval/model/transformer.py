@@ -197,14 +197,14 @@ class Transformer(nn.Module):
             self.head.weight = self.embedding.weight
         self.activation_checkpointing = False
 
-    def hidden(
+    def trunk(
         self,
         tokens_BT: Tensor,
         positions_BT: Tensor | None = None,
         mask: Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """Hidden states after the final norm, (B, T, D).
+        """Hidden states before the final norm, (B, T, D).
 
         Args:
             tokens_BT: token ids.
@@ -223,7 +223,17 @@ class Transformer(nn.Module):
                 )
             else:
                 state = self._layer(state, index, rotary, mask, cache)
-        return self.final_norm(self.residual.finish(state))
+        return self.residual.finish(state)
+
+    def hidden(
+        self,
+        tokens_BT: Tensor,
+        positions_BT: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Hidden states after the final norm, (B, T, D); arguments as of `trunk`."""
+        return self.final_norm(self.trunk(tokens_BT, positions_BT, mask, cache))
 
     def _layer(
         self,
@@ -257,10 +267,15 @@ class Transformer(nn.Module):
             tokens_BT: token ids, (B, T + 1).
             weights_BT: how much each of tokens 1 to T weighs in the mean, (B, T).
         """
-        logits = self(tokens_BT[:, :-1]).flatten(0, 1).float()
-        targets = tokens_BT[:, 1:].flatten()
+        read_BTD, targets_BT = self.trunk(tokens_BT[:, :-1]), tokens_BT[:, 1:]
         if weights_BT is None:
-            return F.cross_entropy(logits, targets)
-        weights = weights_BT.flatten()
-        losses = F.cross_entropy(logits, targets, reduction="none")
-        return torch.dot(losses, weights) / weights.sum()
+            shares_BT = torch.full(targets_BT.shape, 1 / targets_BT.numel(), device=read_BTD.device)
+        else:
+            shares_BT = weights_BT / weights_BT.sum()
+        gain = self.final_norm.weight if isinstance(self.final_norm, RMSNorm) else None
+        loss = ops.loss(read_BTD, gain, self.head.weight, targets_BT, shares_BT)
+        if loss is not None:
+            return loss
+        logits = self.head(self.final_norm(read_BTD)).flatten(0, 1).float()
+        losses = F.cross_entropy(logits, targets_BT.flatten(), reduction="none")
+        return torch.dot(losses, shares_BT.flatten())

@@ -88,6 +88,39 @@ class _Attention(torch.autograd.Function):
         return d_qkv, None, None, None, None
 
 
+class _Loss(torch.autograd.Function):
+    """The weighted loss; its gradients are made with it, and kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        gain: Tensor | None,
+        weight: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        kind: int,
+    ) -> Tensor:
+        x, weight = x.contiguous(), weight.contiguous()
+        loss = torch.empty((), dtype=torch.float64)
+        gradients: list[Tensor | None] = [None, None, None]
+        if any(ctx.needs_input_grad):
+            gradients = [None if t is None else torch.empty_like(t) for t in (x, gain, weight)]
+        sizes = (targets.numel(), x.shape[-1], weight.shape[0])
+        tensors = (x, gain, weight, targets.contiguous(), weights.contiguous(), loss)
+        call("loss_forward", kind, sizes, *tensors, *gradients)
+        ctx.save_for_backward(*gradients)
+        return loss.float()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = ctx.saved_tensors
+        if d_loss != 1:
+            gradients = [None if t is None else t * d_loss.to(t.dtype) for t in gradients]
+        return (*gradients, None, None, None)
+
+
 def linear(x: Tensor, gain: Tensor | None, weight_OI: Tensor) -> Tensor | None:
     """norm(x) W^T over the last dimension; without a gain there is no norm."""
     which = kind(x, gain, weight_OI)
@@ -120,3 +153,19 @@ def attention(
     if which != FP32 and qkv_BTC.dtype != torch.bfloat16:
         return None
     return _Attention.apply(qkv_BTC, cos, sin, heads, which)
+
+
+def loss(
+    x: Tensor, gain: Tensor | None, weight_VD: Tensor, targets: Tensor, weights: Tensor
+) -> Tensor | None:
+    """Sum over tokens of weight times next-token loss in nats, the logits being norm(x) W^T.
+
+    Args:
+        x: what the norm before the head reads, (..., D).
+        gain: of that norm; None where there is none.
+        weight_VD: the head's.
+        targets: token ids, (...).
+        weights: of the tokens' losses, fp32, (...).
+    """
+    which = kind(x, gain, weight_VD, weights)
+    return None if which is None else _Loss.apply(x, gain, weight_VD, targets, weights, which)

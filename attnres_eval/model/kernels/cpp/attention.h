@@ -42,35 +42,6 @@ static void rotated_backward(const float* d, int64_t T, int64_t K, const float* 
   }
 }
 
-// exp(scores - shift) over the first `valid` keys of a row, zero up to `width`; returns the sum.
-static inline float exponentials(float* row, int64_t valid, int64_t width, float shift) {
-  vf total = {};
-  int64_t c = 0;
-  for (; c + VL <= valid; c += VL) {
-    vf e = exponential(load(row + c) - shift);
-    store(row + c, e);
-    total = total + e;
-  }
-  if (c < valid) {
-    vf e = exponential(load(row + c) - shift);
-    for (int i = 0; i < VL; i++) e[i] = c + i < valid ? e[i] : 0;
-    store(row + c, e);
-    total = total + e;
-    c += VL;
-  }
-  for (; c < width; c += VL) store(row + c, vf{});
-  return sum(total);
-}
-
-static inline float largest(const float* row, int64_t valid) {
-  vf best = splat(row[0]);
-  int64_t c = 0;
-  for (; c + VL <= valid; c += VL) best = larger(load(row + c), best);
-  float most = top(best);
-  for (; c < valid; c++) most = row[c] > most ? row[c] : most;
-  return most;
-}
-
 // out: (B, T, H K). lse: log of each row's normaliser, (B, H, T), or null.
 template <class P, class Y>
 static void attention_forward(const Y* qkv, const float* cos, const float* sin, Y* out, float* lse,
@@ -101,7 +72,7 @@ static void attention_forward(const Y* qkv, const float* cos, const float* sin, 
           for (int64_t i = 0; i < rows; i++) to_row<P>(q_rows + (m + i) * kp, K, q + i * q_row);
           product<P>(rows, keys, ku, q, q_row, 1, k_packed, T, ku, scores, tp, false);
           for (int64_t i = 0; i < rows; i++) {
-            float *row = scores + i * tp, most = largest(row, m + i + 1);
+            float *row = scores + i * tp, most = largest_of(row, m + i + 1);
             float total = exponentials(row, m + i + 1, padded(keys), most), factor = 1 / total;
             for (int64_t c = 0; c < padded(keys); c += VL) store(row + c, load(row + c) * factor);
             to_row<P>(row, keys, weights + i * w_row);

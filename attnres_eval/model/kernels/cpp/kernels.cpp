@@ -2,6 +2,7 @@
 // outputs; 2 the same of bf16 inputs.
 #include "attention.h"
 #include "depth.h"
+#include "loss.h"
 
 #define FOR_KIND(call) \
   switch (kind) {                                            \
@@ -80,5 +81,12 @@ void source_backward(int kind, int threads, int64_t n, int64_t M, int64_t D, int
   FOR_KIND((source_backward<Y>((const Y*)v, inverse, queries, (const Y* const*)d_out,
                                (const float* const*)weights, (const float* const*)means,
                                (const Y*)d_sum, (Y*)d_v, d_queries, n, M, D, normed != 0, threads)))
+}
+
+void loss_forward(int kind, int threads, int64_t M, int64_t K, int64_t N, const void* x,
+                  const float* gain, const float* weight, const int64_t* targets,
+                  const float* weights, double* loss, void* d_x, float* d_gain, float* d_weight) {
+  FOR_KIND((loss_forward<P>((const X*)x, gain, weight, targets, weights, loss, (X*)d_x, d_gain,
+                            d_weight, M, K, N, threads)))
 }
 }

@@ -1,4 +1,4 @@
-// RMSNorm of a row and its gradient.
+// RMSNorm of a row and its gradient; exponentials of a row.
 #pragma once
 #include "gemm.h"
 
@@ -47,4 +47,34 @@ static inline const float* padded_copy(const float* src, int64_t n) {
   float* p = scratch.floats(padded(n));
   read_row(src, n, p);
   return p;
+}
+
+// exp(row - shift) over the first `valid` entries, zero up to `width`; returns the sum.
+static inline float exponentials(float* row, int64_t valid, int64_t width, float shift) {
+  vf total = {};
+  int64_t c = 0;
+  for (; c + VL <= valid; c += VL) {
+    vf e = exponential(load(row + c) - shift);
+    store(row + c, e);
+    total = total + e;
+  }
+  if (c < valid) {
+    vf e = exponential(load(row + c) - shift);
+    for (int i = 0; i < VL; i++) e[i] = c + i < valid ? e[i] : 0;
+    store(row + c, e);
+    total = total + e;
+    c += VL;
+  }
+  for (; c < width; c += VL) store(row + c, vf{});
+  return sum(total);
+}
+
+// The largest of the first entries.
+static inline float largest_of(const float* row, int64_t valid) {
+  vf best = splat(row[0]);
+  int64_t c = 0;
+  for (; c + VL <= valid; c += VL) best = larger(load(row + c), best);
+  float most = top(best);
+  for (; c < valid; c++) most = row[c] > most ? row[c] : most;
+  return most;
 }
