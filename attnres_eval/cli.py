@@ -283,6 +283,43 @@ def export(
     print(export_table(results, table, format))
 
 
+@app.command()
+def bench(
+    variants: Annotated[
+        str | None, typer.Option(help="Names divided by commas, or all.", show_default=False)
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Decoders such as d128x12, divided by commas.")
+    ] = None,
+    section: Annotated[
+        str | None, typer.Option(help="Parts of the bench, divided by commas; all by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds.")] = 11,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], typer.Option(help="auto is what a run of the width takes.")
+    ] = "auto",
+    results: Annotated[
+        Path | None, typer.Option(help="A study's results, to draw cost against loss.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for rows, README and figures.")] = None,
+    format: Format = "table",
+) -> None:
+    """Measure the cost of residuals on this machine, against public implementations too."""
+    from attnres_eval.bench.command import run_bench, shown
+
+    rows = run_bench(
+        variants,
+        size,
+        section,
+        rounds=rounds,
+        precision=None if precision == "auto" else precision,
+        results=results,
+        out=out,
+        say=_say,
+    )
+    _print(shown(rows, format), format)
+
+
 def main() -> None:
     """Runs the command line. A user's error is one line on stderr and exit code 2.
 

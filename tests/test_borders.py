@@ -26,6 +26,7 @@ ORDER = [
     {"sweep"},
     {"analysis"},
     {"report"},
+    {"bench"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -46,6 +47,7 @@ TORCH_FREE = [
     "report.build",
     "report.inspected",
     "report.paper",
+    "bench.command",
 ]
 
 HEAVY = {

@@ -1,0 +1,1 @@
+"""Measures what residuals cost on this machine, against PreNorm and public implementations."""

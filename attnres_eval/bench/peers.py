@@ -1,0 +1,114 @@
+"""Training speed of ours over its peers', each at the fastest of its settings."""
+
+import gc
+from collections.abc import Callable, Mapping
+
+from attnres_eval.bench.ours import our_step, precisions
+from attnres_eval.bench.plan import REPORTED_ONLY, Plan
+from attnres_eval.bench.public.peer import AbsentPeer, Peer, peer_step
+from attnres_eval.bench.public.table import NO_PEER, PEERS
+from attnres_eval.bench.rounds import Times, Turn, interleave, ratio, summary
+from attnres_eval.bench.rows import Row, measured_row
+from attnres_eval.bench.sizes import TOKENS_A_STEP, bench_shape
+from attnres_eval.shape import ModelShape
+
+TRIAL_ROUNDS = 3
+
+
+def fastest(makers: Mapping[str, Callable[[], Turn]], rounds: int = TRIAL_ROUNDS) -> str:
+    """The setting of the shortest median, each tried alone so that one model is held at a time."""
+    medians = {}
+    for setting, make in makers.items():
+        times = interleave({setting: make()}, rounds)
+        medians[setting] = summary(times[setting]).value
+        gc.collect()
+    return min(medians, key=lambda setting: medians[setting])
+
+
+def peer_makers(
+    peer: Peer, shape: ModelShape, tokens: int = TOKENS_A_STEP
+) -> dict[str, Callable[[], Turn]]:
+    """A peer's settings in words, and what makes its step under each."""
+
+    def maker(precision: str, attention: str) -> Callable[[], Turn]:
+        return lambda: peer_step(peer, shape, precision, attention, tokens)
+
+    return {
+        precision if attention == "own" else f"{precision}, {attention} attention": maker(
+            precision, attention
+        )
+        for precision, attention in peer.settings(precisions())
+    }
+
+
+def our_makers(
+    shape: ModelShape, variant: str, tokens: int = TOKENS_A_STEP
+) -> dict[str, Callable[[], Turn]]:
+    """Our settings: the precisions of this processor."""
+
+    def maker(precision: str) -> Callable[[], Turn]:
+        return lambda: our_step(shape, variant, precision, tokens=tokens)
+
+    return {precision: maker(precision) for precision in precisions()}
+
+
+def peer_times(
+    shape: ModelShape,
+    variants: tuple[str, ...],
+    rounds: int,
+    say: Callable[[str], None],
+    tokens: int = TOKENS_A_STEP,
+) -> tuple[Times, dict[str, str]]:
+    """Seconds a step of variants and of their peers, and the setting of each.
+
+    Peers that are not installed are missing in both.
+    """
+    makers = {name: our_makers(shape, name, tokens) for name in variants}
+    peers = {peer for name in variants for peer, _ in PEERS.get(name, ())}
+    for peer in sorted(peers, key=lambda peer: peer.name):
+        makers[peer.name] = peer_makers(peer, shape, tokens)
+    settings, steps = {}, {}
+    for name, options in makers.items():
+        try:
+            say(f"trying {len(options)} settings of {name}")
+            settings[name] = fastest(options)
+            steps[name] = options[settings[name]]()
+        except AbsentPeer:
+            settings.pop(name, None)
+    say(f"timing {', '.join(steps)}")
+    return interleave(steps, rounds, warmups=2), settings
+
+
+def measure(plan: Plan) -> list[Row]:
+    """A row for every peer and size; PreNorm's peers are always among them."""
+    rows: list[Row] = []
+    names = tuple(dict.fromkeys(("prenorm", *plan.variants)))
+    chosen = tuple(name for name in names if name in PEERS)
+    for size in plan.sizes:
+        plan.say(f"peers: {size}")
+        times, settings = peer_times(bench_shape(size), chosen, plan.rounds, plan.say)
+        for name in chosen:
+            for peer, aim in PEERS[name]:
+                here = peer.name in times
+                rows.append(
+                    measured_row(
+                        "peers",
+                        f"training speed, {name} over its peer",
+                        size,
+                        # Speed is the reciprocal of time.
+                        ratio(times, peer.name, name) if here else None,
+                        aim=None if size in REPORTED_ONLY else aim,
+                        peer=f"{peer.title}, {settings[peer.name]}" if here else peer.name,
+                        precision=settings[name],
+                        rounds=plan.rounds,
+                        note=None if here else f"{peer.package} is not installed (extra bench)",
+                    )
+                )
+    for name in names:
+        if name in NO_PEER:
+            rows.append(
+                measured_row(
+                    "peers", f"training speed, {name} over its peer", None, None, note=NO_PEER[name]
+                )
+            )
+    return rows

@@ -1,0 +1,28 @@
+"""What one call of the bench is asked to measure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnres_eval.bench.sizes import LARGE, MIDDLE, NARROW, WIDE
+
+STUDIED = ("block_attnres", "full_attnres", "mhc", "hyper_connections", "muddformer")
+SIZES = (NARROW, MIDDLE, WIDE, LARGE)
+REPORTED_ONLY = (NARROW,)
+"""Sizes without an aim."""
+ROUNDS = 11
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choices of a call; every section takes from it what it needs."""
+
+    say: Callable[[str], None]
+    """Told in a line what is being measured."""
+    variants: tuple[str, ...] = STUDIED
+    sizes: tuple[str, ...] = SIZES
+    rounds: int = ROUNDS
+    precision: str | None = None
+    """What a run of each width takes by itself, where absent."""
+    results: Path | None = None
+    """A study's results, for the figure of cost against loss."""

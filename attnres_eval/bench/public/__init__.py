@@ -1,0 +1,1 @@
+"""Public implementations, each in a model of our shape under our optimiser and clipping."""

@@ -1,0 +1,75 @@
+"""Training steps of variants over PreNorm's, interleaved in one process on one thread."""
+
+from attnres_eval.bench.ours import default_precision, our_step
+from attnres_eval.bench.plan import REPORTED_ONLY, Plan
+from attnres_eval.bench.rounds import Measured, Times, interleave, ratio, summary
+from attnres_eval.bench.rows import Aim, Row, measured_row
+from attnres_eval.bench.sizes import TOKENS_A_STEP, bench_shape
+from attnres_eval.shape import ModelShape
+
+Labelled = dict[str, tuple[str, dict[str, object]]]
+"""By label: a variant's name and its options."""
+AIMS = {"block_attnres": Aim(1.05), "full_attnres": Aim(1.15)}
+BASE = "prenorm"
+
+
+def step_times(
+    shape: ModelShape,
+    variants: Labelled,
+    precision: str,
+    rounds: int,
+    tokens: int = TOKENS_A_STEP,
+) -> Times:
+    """Seconds a step of PreNorm and of each variant, one a round.
+
+    Args:
+        shape: the decoder of all of them.
+        variants: by label, a variant's name and options; the label `prenorm` is taken.
+        precision: fp32 or bf16.
+        rounds: timed steps of each.
+        tokens: of a step.
+    """
+    everyone: Labelled = {BASE: (BASE, {})} | variants
+    steps = {
+        label: our_step(shape, name, precision, options, tokens)
+        for label, (name, options) in everyone.items()
+    }
+    return interleave(steps, rounds, warmups=2)
+
+
+def measure(plan: Plan) -> list[Row]:
+    """Rows of every variant and size, and PreNorm's own rate."""
+    rows = []
+    for size in plan.sizes:
+        shape = bench_shape(size)
+        precision = plan.precision or default_precision(shape)
+        plan.say(f"steps: {size}, {precision}: {', '.join(plan.variants)}")
+        variants: Labelled = {name: (name, {}) for name in plan.variants if name != BASE}
+        times = step_times(shape, variants, precision, plan.rounds)
+        for name in variants:
+            rows.append(
+                measured_row(
+                    "steps",
+                    f"training step, {name} over {BASE}",
+                    size,
+                    ratio(times, name, BASE),
+                    aim=None if size in REPORTED_ONLY else AIMS.get(name),
+                    precision=precision,
+                    rounds=plan.rounds,
+                )
+            )
+        rows.append(
+            measured_row(
+                "steps",
+                f"training speed of {BASE}, tokens per second",
+                size,
+                _rate(times),
+                precision=precision,
+                rounds=plan.rounds,
+            )
+        )
+    return rows
+
+
+def _rate(times: Times) -> Measured:
+    return summary([TOKENS_A_STEP / seconds for seconds in times[BASE]])
