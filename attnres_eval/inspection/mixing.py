@@ -19,6 +19,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
 from attnres_eval.inspection.probe import Read, Trace
+from attnres_eval.model.kernels.switch import kernels
 from attnres_eval.model.residuals.base import QKV, Residual
 
 
@@ -44,13 +45,15 @@ def contributions(residual: Residual, trace: Trace) -> Iterator[list[Read | None
     state: Any = None
     for source, values_BTD in enumerate(trace.sources_BTD):
         # Neither of the two contexts may stay open while the caller goes on.
-        with frozen(residual), forward_ad.dual_level():
+        with frozen(residual), kernels(False), forward_ad.dual_level():
             dual_BTD = forward_ad.make_dual(values_BTD, values_BTD)
             found = _follow(residual, trace, _put(residual, state, source, dual_BTD), source)
         yield found
-        state = _put(residual, state, source, values_BTD)
-        if source < residual.shape.n_sublayers:
-            state, _ = _take(residual, trace, state, source)
+        # Plain torch here too: the histories inside and outside have to be of one kind.
+        with kernels(False):
+            state = _put(residual, state, source, values_BTD)
+            if source < residual.shape.n_sublayers:
+                state, _ = _take(residual, trace, state, source)
 
 
 def _follow(residual: Residual, trace: Trace, state: Any, source: int) -> list[Read | None]:

@@ -67,7 +67,7 @@ def test_fixed_value_residual_equals_x_transformers() -> None:
     direction = randn(2, 5, shape.d_model)
     attention.norm = torch.nn.Identity()
     state = model.residual.start(h)._replace(first_BGTK=first)
-    _, *heads = model.residual.attend(state, 2, *attention.project(h))
+    _, *heads = model.residual.attend(state, 2, *attention.heads(attention.project(h)))
     table = torch.ones(1, 1, 5, shape.head_dim), torch.zeros(1, 1, 5, shape.head_dim)
     outputs = attention.attend(*heads, table, None, 2, None), theirs(h, value_residual=first)
     torch.testing.assert_close(*outputs)

@@ -170,8 +170,8 @@ class _Mix(torch.autograd.Function):
         mixed, weights_SM = _mix(sources, reader)
         ctx.save_for_backward(mixed)
         rows = [reader - source.first_reader for source in sources]
-        ctx.letters = list(zip((source.inbox for source in sources), rows, weights_SM, strict=True))
-        ctx.kind = sources[0].kind
+        ctx.boxes = list(zip((source.inbox for source in sources), rows, weights_SM, strict=True))
+        ctx.kind = sources[-1].kind
         return mixed
 
     @staticmethod
@@ -182,18 +182,22 @@ class _Mix(torch.autograd.Function):
         width = mixed.shape[-1]
         means = torch.empty(mixed.numel() // width)
         call("mix_backward", ctx.kind, (len(means), width), d_mixed, mixed, means)
-        for inbox, row, weights_M in ctx.letters:
+        for inbox, row, weights_M in ctx.boxes:
             inbox.put(Letter(row, d_mixed, weights_M, means))
-        return (None, None, *(None for _ in ctx.letters))
+        return (None, None, *(None for _ in ctx.boxes))
 
 
 def _mix(sources: Sequence[FusedSource], reader: int) -> tuple[Tensor, Tensor]:
-    values = [source.values_BTD for source in sources]
+    """The mix, (B, T, D), and its weights, (S, M)."""
+    values, which = [source.values_BTD for source in sources], sources[-1].kind
+    dtype = output_dtype(which)
+    wide = sum(value.dtype != dtype for value in values)
+    assert all(value.dtype == dtype for value in values[wide:]), "fp32 sources come first"
     scores = [source.scores_RM[reader - source.first_reader] for source in sources]
-    mixed = torch.empty_like(values[0])
+    mixed = torch.empty_like(values[0], dtype=dtype)
     weights_SM = torch.empty(len(sources), scores[0].numel())
-    sizes = len(sources), scores[0].numel(), mixed.shape[-1]
-    call("mix_forward", sources[0].kind, sizes, values, scores, weights_SM, mixed)
+    sizes = len(sources), wide, scores[0].numel(), mixed.shape[-1]
+    call("mix_forward", which, sizes, values, scores, weights_SM, mixed)
     return mixed, weights_SM
 
 
@@ -211,9 +215,9 @@ def source(
     which = kind(values_BTD, queries.query_RD, queries.gain_RD)
     if which is None:
         return None
-    dtype, inbox = output_dtype(which), Inbox()
-    values_BTD = values_BTD.to(dtype)
-    addend_BTD = None if addend_BTD is None else addend_BTD.to(dtype)
+    inbox = Inbox()
+    if addend_BTD is not None:
+        addend_BTD = addend_BTD.to(values_BTD.dtype)
     if torch.is_grad_enabled():
         kept, scores = _Source.apply(
             values_BTD, addend_BTD, queries.query_RD, queries.gain_RD, queries, inbox, which

@@ -1,6 +1,7 @@
 // Attention over depth (arXiv:2603.15031): sources scored once for all their readers, mixed for one.
 //
-// M tokens of width D. A source's scores are s_r = (q_r . v) / rms(v) for R readers; a reader's
+// M tokens of width D, sources of type X, what readers get and send back of type Y. The first
+// sources may be fp32 where the rest is bf16: the embedding is. A source's scores are s_r = (q_r . v) / rms(v) for R readers; a reader's
 // weights are their softmax over its S sources, and it gets sum_s a_s v_s.
 #pragma once
 #include "linear.h"
@@ -14,7 +15,8 @@ static inline void by_columns(int64_t D, F f) {
   for (; c + VL <= D; c += VL) f(std::integral_constant<int, 1>(), c);
 }
 
-static inline float dot(const float* a, const float* b, int64_t n) {
+template <class A, class B>
+static inline float dot(const A* a, const B* b, int64_t n) {
   vf total[2] = {{}, {}};
   int64_t c = 0;
   for (; c + 2 * VL <= n; c += 2 * VL) {
@@ -23,11 +25,12 @@ static inline float dot(const float* a, const float* b, int64_t n) {
   }
   for (; c + VL <= n; c += VL) total[0] = total[0] + load(a + c) * load(b + c);
   float rest = 0;
-  for (; c < n; c++) rest += a[c] * b[c];
+  for (; c < n; c++) rest += to_float(a[c]) * to_float(b[c]);
   return sum(total[0] + total[1]) + rest;
 }
 
-static inline float dot(const bf16* a, const bf16* b, int64_t n) {
+template <>
+inline float dot(const bf16* a, const bf16* b, int64_t n) {
   vf total[2] = {{}, {}};
   int64_t c = 0;
 #if defined(__AVX512BF16__)
@@ -85,13 +88,42 @@ static void source_forward(const X* v, const X* addend, const float* queries, X*
   });
 }
 
-// values: S pointers to (M, D); scores: S pointers to (M). weights: (S, M); out: (M, D).
-template <class X>
-static void mix_forward(const X* const* values, const float* const* scores, float* weights, X* out,
-                        int64_t S, int64_t M, int64_t D, int threads) {
+template <class X, int N>
+static inline void add_weighted(vf* sums, float weight, const X* v) {
+#pragma GCC unroll 8
+  for (int j = 0; j < N; j++) sums[j] = sums[j] + weight * load(v + j * VL);
+}
+
+// One token's mix in fp32, of S weights a step apart; `at` is where its rows begin.
+template <class Y>
+static inline void mix_row(const void* const* values, const float* weights, int64_t step, int64_t S,
+                           int64_t wide, int64_t at, int64_t D, float* row) {
+  by_columns(D, [&](auto vectors, int64_t c) {
+    constexpr int N = decltype(vectors)::value;
+    vf sums[N] = {};
+    for (int64_t s = 0; s < wide; s++)
+      add_weighted<float, N>(sums, weights[s * step], (const float*)values[s] + at + c);
+    for (int64_t s = wide; s < S; s++)
+      add_weighted<Y, N>(sums, weights[s * step], (const Y*)values[s] + at + c);
+#pragma GCC unroll 8
+    for (int j = 0; j < N; j++) store(row + c + j * VL, sums[j]);
+  });
+  for (int64_t c = D / VL * VL; c < D; c++) {
+    row[c] = 0;
+    for (int64_t s = 0; s < S; s++)
+      row[c] += weights[s * step] * (s < wide ? ((const float*)values[s])[at + c]
+                                              : to_float(((const Y*)values[s])[at + c]));
+  }
+}
+
+// values: S pointers to (M, D), of which the first `wide` are fp32; scores: S pointers to (M).
+// weights: (S, M); out: (M, D).
+template <class Y>
+static void mix_forward(const void* const* values, const float* const* scores, float* weights,
+                        Y* out, int64_t S, int64_t wide, int64_t M, int64_t D, int threads) {
   on_threads(threads, [&](int thread, int all) {
     Frame inner;
-    float *a = scratch.floats(S * VL), total[VL];
+    float *a = scratch.floats(S * VL), *row = scratch.floats(padded(D)), total[VL];
     auto [first, last] = share(M, VL, thread, all);
     for (int64_t m = first; m < last; m += VL) {
       int64_t rows = std::min<int64_t>(VL, last - m);
@@ -110,32 +142,16 @@ static void mix_forward(const X* const* values, const float* const* scores, floa
         for (int64_t i = 0; i < rows; i++) weights[s * M + m + i] = a[s * VL + i];
       }
       for (int64_t i = 0; i < rows; i++) {
-        const int64_t at = (m + i) * D;
-        by_columns(D, [&](auto vectors, int64_t c) {
-          constexpr int N = decltype(vectors)::value;
-          vf sums[N] = {};
-          for (int64_t s = 0; s < S; s++) {
-            vf weight = splat(a[s * VL + i]);
-            const X* v = values[s] + at + c;
-#pragma GCC unroll 8
-            for (int j = 0; j < N; j++) sums[j] = sums[j] + weight * load(v + j * VL);
-          }
-#pragma GCC unroll 8
-          for (int j = 0; j < N; j++) store(out + at + c + j * VL, sums[j]);
-        });
-        for (int64_t c = D / VL * VL; c < D; c++) {
-          float one = 0;
-          for (int64_t s = 0; s < S; s++) one += a[s * VL + i] * to_float(values[s][at + c]);
-          out[at + c] = from_float<X>(one);
-        }
+        mix_row<Y>(values, a + i, VL, S, wide, (m + i) * D, D, row);
+        write_row(row, D, out + (m + i) * D);
       }
     }
   });
 }
 
 // c[m] = d_out[m] . out[m], the mean of the weights' derivatives under the weights.
-template <class X>
-static void mix_backward(const X* d_out, const X* out, float* c, int64_t M, int64_t D,
+template <class Y>
+static void mix_backward(const Y* d_out, const Y* out, float* c, int64_t M, int64_t D,
                          int threads) {
   on_threads(threads, [&](int thread, int all) {
     auto [first, last] = share(M, VL, thread, all);
@@ -148,9 +164,9 @@ static void mix_backward(const X* d_out, const X* out, float* c, int64_t M, int6
 // n readers have a gradient: d_out, weights and means are their (M, D), (M) and (M); `queries`
 // (n, D) are theirs. d_sum, where not null, is what else the source's gradient has. d_queries is
 // (n, D).
-template <class X>
+template <class X, class Y>
 static void source_backward(const X* v, const float* inverse, const float* queries,
-                            const X* const* d_out, const float* const* weights,
+                            const Y* const* d_out, const float* const* weights,
                             const float* const* means, const X* d_sum, X* d_v, float* d_queries,
                             int64_t n, int64_t M, int64_t D, bool normed, int threads) {
   Frame frame;
@@ -184,12 +200,7 @@ static void source_backward(const X* v, const float* inverse, const float* queri
           vf s[N];
 #pragma GCC unroll 8
           for (int j = 0; j < N; j++) s[j] = load(sums + k + j * VL);
-          for (int64_t r = 0; r < n; r++) {
-            vf weight = splat(a[r]);
-            const X* g = d_out[r] + at + k;
-#pragma GCC unroll 8
-            for (int j = 0; j < N; j++) s[j] = s[j] + weight * load(g + j * VL);
-          }
+          for (int64_t r = 0; r < n; r++) add_weighted<Y, N>(s, a[r], d_out[r] + at + k);
 #pragma GCC unroll 8
           for (int j = 0; j < N; j++) store(sums + k + j * VL, s[j]);
         });

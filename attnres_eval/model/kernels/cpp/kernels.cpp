@@ -6,7 +6,7 @@
 
 #define FOR_KIND(call) \
   switch (kind) {                                            \
-    case 0: { typedef Fp32 P; typedef float X, Y; call; break; }            \
+    case 0: { typedef Fp32 P; typedef float X, Y; call; break; } \
     case 1: { typedef Bf16 P; typedef float X; typedef bf16 Y; call; break; } \
     default: { typedef Bf16 P; typedef bf16 X, Y; call; }                   \
   }
@@ -55,18 +55,18 @@ void attention_backward(int kind, int threads, int64_t B, int64_t T, int64_t H, 
                                   threads)))
 }
 
-// Attention over depth is computed in fp32 whatever the type Y of what it reads and writes.
+// Attention over depth is computed in fp32 whatever the types of what it reads and writes.
 void source_forward(int kind, int threads, int64_t M, int64_t D, int64_t R, int64_t normed,
                     const void* v, const void* addend, const float* queries, void* sums,
                     float* inverse, float* scores) {
-  FOR_KIND((source_forward<Y>((const Y*)v, (const Y*)addend, queries, (Y*)sums, inverse, scores, M,
+  FOR_KIND((source_forward<X>((const X*)v, (const X*)addend, queries, (X*)sums, inverse, scores, M,
                               D, R, normed != 0, threads)))
 }
 
-void mix_forward(int kind, int threads, int64_t S, int64_t M, int64_t D, const void* values,
-                 const void* scores, float* weights, void* out) {
-  FOR_KIND((mix_forward<Y>((const Y* const*)values, (const float* const*)scores, weights, (Y*)out,
-                           S, M, D, threads)))
+void mix_forward(int kind, int threads, int64_t S, int64_t wide, int64_t M, int64_t D,
+                 const void* values, const void* scores, float* weights, void* out) {
+  FOR_KIND((mix_forward<Y>((const void* const*)values, (const float* const*)scores, weights,
+                           (Y*)out, S, wide, M, D, threads)))
 }
 
 void mix_backward(int kind, int threads, int64_t M, int64_t D, const void* d_out, const void* out,
@@ -78,9 +78,10 @@ void source_backward(int kind, int threads, int64_t n, int64_t M, int64_t D, int
                      const void* v, const float* inverse, const float* queries, const void* d_out,
                      const void* weights, const void* means, const void* d_sum, void* d_v,
                      float* d_queries) {
-  FOR_KIND((source_backward<Y>((const Y*)v, inverse, queries, (const Y* const*)d_out,
-                               (const float* const*)weights, (const float* const*)means,
-                               (const Y*)d_sum, (Y*)d_v, d_queries, n, M, D, normed != 0, threads)))
+  FOR_KIND((source_backward<X, Y>((const X*)v, inverse, queries, (const Y* const*)d_out,
+                                  (const float* const*)weights, (const float* const*)means,
+                                  (const X*)d_sum, (X*)d_v, d_queries, n, M, D, normed != 0,
+                                  threads)))
 }
 
 void loss_forward(int kind, int threads, int64_t M, int64_t K, int64_t N, const void* x,

@@ -13,7 +13,7 @@ static inline float softmax_row(float* row, int64_t n) {
 }
 
 // d_x, d_gain (K) and d_weight (N, K) are of the weighted sum; all are null where only it is asked
-// for. Returns the sum in `loss`. A target out of range has no loss and no gradient.
+// for. Returns the sum in `loss`, not a number where a target is out of range.
 template <class P, class X>
 static void loss_forward(const X* x, const float* gain, const float* weight,
                          const int64_t* targets, const float* weights, double* loss, X* d_x,
@@ -59,13 +59,15 @@ static void loss_forward(const X* x, const float* gain, const float* weight,
         for (int64_t i = 0; i < rows; i++) {
           float* row = logits + i * np;
           int64_t target = targets[m + i];
-          bool counted = target >= 0 && target < N;
-          float share_of = counted ? weights[m + i] : 0, own = counted ? row[target] : 0;
-          float normaliser = softmax_row(row, N);
-          total += counted ? (double)share_of * ((double)normaliser - own) : 0.0;
+          if (target < 0 || target >= N) {
+            total = NAN;
+            target = 0;
+          }
+          float share_of = weights[m + i], own = row[target], normaliser = softmax_row(row, N);
+          total += (double)share_of * ((double)normaliser - own);
           if (!graded) continue;
           for (int64_t c = 0; c < np; c += VL) store(row + c, load(row + c) * share_of);
-          if (counted) row[target] -= share_of;
+          row[target] -= share_of;
           to_row<P>(row, N, d_rows + i * d_row);
         }
         if (!graded) continue;
