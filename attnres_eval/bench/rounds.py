@@ -1,5 +1,6 @@
 """Contenders take turns, so that a slow moment of the machine hits all of them alike."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,10 +57,15 @@ def interleave(
     return times
 
 
+def once(value: float) -> Measured:
+    """What was measured a single time: its spread is not known, and NaN."""
+    return Measured(value, math.nan)
+
+
 def summary(values: Sequence[float]) -> Measured:
-    """Median and interquartile range; one value alone has no spread, which is then NaN."""
+    """Median and interquartile range."""
     if len(values) < 2:
-        return Measured(values[0], float("nan"))
+        return once(values[0])
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return Measured(middle, high - low)
 

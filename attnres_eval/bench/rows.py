@@ -46,6 +46,10 @@ class Row:
     """Of ours; a peer's is among its settings."""
     rounds: int | None
     note: str | None = None
+    variant: str | None = None
+    """What a figure draws: a variant, or a study's label."""
+    at: float | None = None
+    """Where a figure draws it: blocks, tokens or sources."""
     processor: str | None = None
     torch: str | None = None
     date: str | None = None
@@ -57,10 +61,10 @@ class Row:
         return {key: values.pop(key) for key in first} | values
 
     @property
-    def key(self) -> tuple[str, str, str | None, str | None]:
+    def key(self) -> tuple[object, ...]:
         """What a later measurement of the same thing has in common with this one."""
-        package = None if self.peer is None else self.peer.split(",")[0]
-        return self.section, self.quantity, self.size, package
+        name = None if self.peer is None else self.peer.split(" (")[0]
+        return self.section, self.quantity, self.size, name, self.variant, self.at
 
     def stamped(self, processor: str, torch: str, date: str) -> "Row":
         """The row with where and when it was measured."""
@@ -79,6 +83,8 @@ def measured_row(
     precision: str | None = None,
     rounds: int | None = None,
     note: str | None = None,
+    variant: str | None = None,
+    at: float | None = None,
 ) -> Row:
     """A row out of a measurement, or out of the note that says why there is none."""
     value = None if measured is None else measured.value
@@ -96,4 +102,6 @@ def measured_row(
         precision=precision,
         rounds=rounds,
         note=note,
+        variant=variant,
+        at=at,
     )

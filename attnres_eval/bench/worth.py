@@ -1,0 +1,52 @@
+"""Step times of a study's labels, to be held against the losses that the study measured."""
+
+from attnres_eval.bench.ours import default_precision
+from attnres_eval.bench.plan import Plan
+from attnres_eval.bench.rounds import ratio
+from attnres_eval.bench.rows import Row, measured_row
+from attnres_eval.bench.sizes import MIDDLE, bench_shape
+from attnres_eval.bench.steps import BASE, Labelled, step_times
+from attnres_eval.shape import ModelShape
+from attnres_eval.study import Study
+from attnres_eval.sweep.folder import read_study
+
+QUANTITY = "training step over prenorm's, for the figure of cost against loss"
+
+
+def labels_of(study: Study, shape: ModelShape) -> Labelled:
+    """The study's labels with variant and options, but for its PreNorm.
+
+    Raises:
+        ValueError: a label's options do not fit the decoder.
+    """
+    found: Labelled = {}
+    for label in study.variants:
+        variant, options = study.variant_of(label)
+        options.check(shape)
+        if label != BASE:
+            found[label] = (variant, options.model_dump(mode="json"))
+    return found
+
+
+def measure(plan: Plan) -> list[Row]:
+    """A row for every label of the study; none where the call names no results."""
+    if plan.results is None:
+        plan.say("worth: left out, for it needs --results")
+        return []
+    shape = bench_shape(MIDDLE)
+    labels = labels_of(read_study(plan.results), shape)
+    precision = plan.precision or default_precision(shape)
+    plan.say(f"worth: {MIDDLE}, {precision}, {len(labels)} labels of {plan.results}")
+    times = step_times(shape, labels, precision, plan.rounds)
+    return [
+        measured_row(
+            "worth",
+            QUANTITY,
+            MIDDLE,
+            ratio(times, label, BASE),
+            precision=precision,
+            rounds=plan.rounds,
+            variant=label,
+        )
+        for label in labels
+    ]
