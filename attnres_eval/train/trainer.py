@@ -10,6 +10,7 @@ from attnres_eval.model.kernels.switch import kernels
 from attnres_eval.model.transformer import Transformer
 from attnres_eval.records import Machine
 from attnres_eval.study import RunConfig
+from attnres_eval.train.compiler import compiled
 from attnres_eval.train.optimiser import Optimiser
 
 
@@ -29,7 +30,7 @@ class Trainer:
         """Fixes threads, precision, kernels and compilation; to be called before a step."""
         self.machine = machine
         torch.set_num_threads(machine.threads)
-        self.loss_of = torch.compile(self.model.loss) if machine.compiled else self.model.loss
+        self.loss_of = compiled(self.model.loss) if machine.compiled else self.model.loss
 
     def computing(self) -> contextlib.ExitStack:
         """Context of all that the model computes: precision and kernels of the machine's record."""

@@ -1,0 +1,48 @@
+"""torch.compile for training, with compiled code kept for every later run of the same shape."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+
+import torch
+import torch._dynamo.config as dynamo
+import torch._inductor.config as inductor
+from torch import Tensor
+
+from attnres_eval.data.prepare import cache_folder
+from attnres_eval.train.device import cpu_flags
+
+AUTOCAST = ("torch.amp.autocast_mode._enter_autocast", "torch.amp.autocast_mode._exit_autocast")
+SHAPES = 256
+"""How many shapes and variants one process may compile."""
+
+Loss = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def keep_compiled_code() -> None:
+    """Lets runs share compiled code: in this process and later ones, in all studies.
+
+    It lies beside the prepared data, in a folder for each kind of processor, unless
+    `$TORCHINDUCTOR_CACHE_DIR` names another place.
+    """
+    processor = " ".join((platform.machine(), *sorted(cpu_flags())))
+    key = hashlib.sha256(processor.encode()).hexdigest()[:16]
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled" / key))
+    # Torch itself keeps no graph that leaves autocast for some of its products, as the scores of
+    # attention over depth do. What these functions do is in their arguments, and so in the key.
+    inductor.unsafe_marked_cacheable_functions = {
+        **inductor.unsafe_marked_cacheable_functions,
+        **dict.fromkeys(AUTOCAST, "1"),
+    }
+    # Beyond this number torch would go on without compilation, or, as here, end the run.
+    dynamo.recompile_limit = max(dynamo.recompile_limit, SHAPES)
+
+
+def compiled(loss: Loss) -> Loss:
+    """A model's loss as one compiled function, of fixed shapes.
+
+    Models of one shape share it, whatever their weights.
+    """
+    keep_compiled_code()
+    return torch.compile(loss, fullgraph=True, dynamic=False)
