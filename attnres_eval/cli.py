@@ -264,6 +264,23 @@ def lm_eval(context: typer.Context) -> None:
 
 
 @app.command()
+def calibrate(
+    results: Annotated[Path, typer.Argument(help="A results folder of a study.")],
+    rounds: Annotated[
+        int | None, typer.Option(min=6, help="Pairs of steps; the study's number by default.")
+    ] = None,
+    format: Format = "table",
+) -> None:
+    """Time a study's training steps side by side on this machine, anew; leave it idle meanwhile."""
+    from attnres_eval.analysis.step_times import step_times_table
+    from attnres_eval.sweep.calibration import calibrate_folder
+
+    study, calibration = calibrate_folder(results, rounds)
+    _print(step_times_table(study, calibration), format)
+    _say(f"to have it in tables and page: attnres-eval report {results}")
+
+
+@app.command()
 def report(results: Annotated[Path, typer.Argument(help="A results folder.")]) -> None:
     """Rebuild tables, figures and report from a folder's records."""
     from attnres_eval.report.build import build_report

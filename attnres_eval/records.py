@@ -2,6 +2,7 @@
 
 results/<study>/
   study.json                    the study, every default filled in
+  calibration.json              Calibration: step times on one machine, taken side by side
   runs/<run>/config.json        RunConfig
   runs/<run>/cost.json          attnres_eval.cost.Cost
   runs/<run>/metrics.jsonl      Metrics, a line per logging step
@@ -16,7 +17,14 @@ results/<study>/
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from attnres_eval.errors import UserError
 from attnres_eval.files import read_json, read_jsonl, write_json
@@ -163,6 +171,39 @@ class InspectionRecord(Record):
         return self
 
 
+class StepPair(Record):
+    """Training steps of the baseline and of one label at one size, taken in turn in one process.
+
+    The baseline's own pair holds two copies of it: a calibration without error says 1 there.
+    """
+
+    size: str
+    label: str
+    tokens: PositiveInt
+    """Of one step."""
+    baseline_seconds: list[PositiveFloat]
+    """Of each round's step of the baseline."""
+    seconds: list[PositiveFloat]
+    """Of the label's step in the same round."""
+    machine: Machine
+    """Where, and how the label's step was computed."""
+
+    @model_validator(mode="after")
+    def _rounds_are_whole(self) -> "StepPair":
+        if not self.seconds or len(self.seconds) != len(self.baseline_seconds):
+            raise ValueError("every round has a step of the baseline and a step of the label")
+        return self
+
+
+class Calibration(Record):
+    """What a training step takes on one machine with nothing of the study running beside it."""
+
+    study: dict[str, Any]
+    """The study that was timed, as in study.json."""
+    pairs: list[StepPair]
+    """One a size and label, the baseline among them."""
+
+
 class RunFolder:
     """The files of one run."""
 
@@ -186,6 +227,11 @@ class RunFolder:
 def task_file(evaluation: Path, task: str) -> Path:
     """Where a task's record is; tasks of lm-eval may have a slash in their names."""
     return evaluation / f"{task.replace('/', '__')}.json"
+
+
+def calibration_file(results: Path) -> Path:
+    """Where a study's calibration is."""
+    return results / "calibration.json"
 
 
 def run_folders(results: Path) -> list[RunFolder]:

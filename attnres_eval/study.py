@@ -136,6 +136,9 @@ class Evaluation(Strict):
     batch_size: PositiveInt = 32
     inspection_tokens: NonNegativeInt = 8192
     """Held-out tokens on which the runs of the largest size are inspected, at most; 0 for none."""
+    calibration_rounds: NonNegativeInt = 50
+    """Pairs of training steps by which each variant's time is compared with the baseline's at each
+    size, at most (`attnres_eval.sweep.calibration`); 0 for none."""
 
 
 class RunConfig(Strict):
@@ -279,6 +282,12 @@ class Study(Strict):
             for seed in self.seeds
             for label in self.variants
         ]
+
+    def step_key(self) -> dict[str, Any]:
+        """What decides how long a training step takes."""
+        values = self.model_dump(mode="json")
+        names = ("variants", "baseline", "sizes", "model", "recipe")
+        return {**{name: values[name] for name in names}, "vocab_size": self.data.vocab_size}
 
     @property
     def largest_size(self) -> str:

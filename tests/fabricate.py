@@ -9,14 +9,17 @@ import numpy as np
 
 from attnres_eval.files import write_json
 from attnres_eval.records import (
+    Calibration,
     GeneratedRecord,
     InspectionRecord,
     Machine,
     Metrics,
     QuestionRecord,
     RunFolder,
+    StepPair,
     Summary,
     TaskRecord,
+    calibration_file,
     task_file,
     write_record,
 )
@@ -67,6 +70,7 @@ def fabricate(
     groups: Mapping[str, Sequence[str]] | None = None,
     missing: Sequence[str] = (),
     inspected: bool = True,
+    step_times: Mapping[str, float] | None = None,
     random_seed: int = 0,
 ) -> Path:
     """Writes a whole results folder.
@@ -88,6 +92,8 @@ def fabricate(
         groups: subtasks by the group's name; the group is a task of the study.
         missing: runs that have not finished.
         inspected: whether the runs of the largest size have been inspected.
+        step_times: time of a training step over the baseline's by label, 1 for those not named;
+            by default times are not calibrated.
         random_seed: of all noise.
     """
     multipliers, skill = multipliers or {}, skill or {}
@@ -98,6 +104,8 @@ def fabricate(
         (size, seed): random.normal(0, seed_noise) for size in study.sizes for seed in study.seeds
     }
     write_json(folder / "study.json", study.model_dump(mode="json"))
+    if step_times is not None:
+        write_record(calibration_file(folder), calibration(study, step_times))
     for config in study.runs():
         compute = multipliers.get(config.label, 1.0) * config.training_flops
         deviation = shared[config.size, config.seed] + random.normal(0, noise)
@@ -162,17 +170,47 @@ def _write_run(run: RunFolder, config: RunConfig, loss: float) -> None:
             seconds=config.tokens / speed,
             tokens_per_second=speed,
             peak_memory_bytes=100_000_000,
-            machine=Machine(
-                device="cpu",
-                precision="fp32",
-                threads=1,
-                compiled=False,
-                processor="Fabricated",
-                torch="0.0",
-            ),
+            machine=MACHINE,
             data_sha256="f" * 64,
         ),
     )
+
+
+MACHINE = Machine(
+    device="cpu",
+    precision="fp32",
+    threads=1,
+    compiled=False,
+    processor="Fabricated",
+    torch="0.0",
+)
+ROUNDS = 11
+ROUND_SPREAD = 0.01
+"""Of the log ratios of a calibration's rounds: evenly spaced within it on both sides."""
+
+
+def calibration(study: Study, step_times: Mapping[str, float]) -> Calibration:
+    """Step times in proportion to the baseline's FLOPs, and `step_times` times that.
+
+    The median ratio of a pair is exact; its interval leaves out a round at each end.
+    """
+    pairs = []
+    for size in study.sizes:
+        config = study.run(study.baseline, size, study.seeds[0])
+        tokens = config.recipe.batch_sequences * config.recipe.context
+        second = config.cost().training_flops_per_token * tokens / 1e9
+        for label in study.variants:
+            spread = np.exp(ROUND_SPREAD * np.linspace(-1, 1, ROUNDS))
+            pair = StepPair(
+                size=size,
+                label=label,
+                tokens=tokens,
+                baseline_seconds=[second] * ROUNDS,
+                seconds=[float(s) for s in second * step_times.get(label, 1.0) * spread],
+                machine=MACHINE,
+            )
+            pairs.append(pair)
+    return Calibration(study=study.model_dump(mode="json"), pairs=pairs)
 
 
 def inspection(config: RunConfig) -> InspectionRecord:

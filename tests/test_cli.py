@@ -180,6 +180,22 @@ def test_train_trains_one_run(command: Any, values: Any, tmp_path: Path) -> None
     assert_one_line(command(*arguments, "--label", "postnorm"), "no variant postnorm")
 
 
+def test_calibrate_prints_every_variant_and_size(command: Any, values: Any, tmp_path: Path) -> None:
+    study = parse_study(yaml.safe_dump(values), "tiny.yaml")
+    (tmp_path / "study.json").write_text(json.dumps(study.model_dump(mode="json")))
+    code, out, err = command("calibrate", tmp_path, "--rounds", "6", "--format", "json")
+    assert code == 0
+    assert "attnres-eval report" in err
+    rows = {row["variant"]: row["rounds"] for row in json.loads(out)}
+    assert rows == {"prenorm": 6, "block_attnres": 6}
+    assert (tmp_path / "calibration.json").is_file()
+
+
+def test_calibrate_on_bad_input(command: Any, tmp_path: Path) -> None:
+    assert_one_line(command("calibrate", tmp_path / "absent"), "no results folder")
+    assert_one_line(command("calibrate", tmp_path), "no study.json")
+
+
 @pytest.mark.parametrize("format", ["table", "csv", "json", "markdown", "latex"])
 def test_inspect_prints_every_sublayer(format: str, command: Any, checkpoint: Path) -> None:
     code, out, err = command("inspect", checkpoint, "--tokens", "128", "--format", format)
@@ -231,6 +247,7 @@ def test_root_script_runs_the_same_command() -> None:
         b"tasks",
         b"evaluate",
         b"inspect",
+        b"calibrate",
         b"lm-eval",
         b"report",
         b"export",

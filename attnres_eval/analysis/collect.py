@@ -12,6 +12,7 @@ from attnres_eval.cost import PFLOPS_DAY, Cost
 from attnres_eval.errors import UserError
 from attnres_eval.files import read_json
 from attnres_eval.records import (
+    Calibration,
     InspectionRecord,
     Machine,
     Metrics,
@@ -22,6 +23,7 @@ from attnres_eval.records import (
     read_records,
 )
 from attnres_eval.study import RunConfig, Study
+from attnres_eval.sweep.folder import read_calibration, read_study
 
 STEPS = re.compile(r"^reasoning_(?P<family>.+)_k(?P<steps>\d+)(?:_gen)?$")
 """Names of tasks of which each has its own number of reasoning steps."""
@@ -42,6 +44,8 @@ class Results:
     """Where each finished run ran."""
     inspections: dict[str, InspectionRecord]
     """By run, of the finished runs that were inspected."""
+    calibration: Calibration | None = None
+    """Step times on one machine; None where they were not calibrated."""
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -56,11 +60,7 @@ def collect(path: Path) -> Results:
         UserError: there is no such folder, it holds no study, a record is damaged or belongs to
             another study, or no run has finished.
     """
-    if not path.is_dir():
-        raise UserError(f"there is no results folder {path}")
-    if not (path / "study.json").is_file():
-        raise UserError(f"{path} is no results folder of a study: it has no study.json")
-    study = read_record(path / "study.json", Study)
+    study = read_study(path)
     rows, curves = [], []
     tasks: dict[str, list[TaskRecord]] = {}
     machines, inspections = {}, {}
@@ -95,6 +95,7 @@ def collect(path: Path) -> Results:
         tasks=tasks,
         machines=machines,
         inspections=inspections,
+        calibration=read_calibration(path, study),
     )
 
 

@@ -72,7 +72,7 @@ def estimate_noise(runs: pd.DataFrame) -> Noise | None:
 def simulate_coverage(
     runs: pd.DataFrame,
     baseline: str,
-    target_flops: dict[str, float],
+    targets: dict[str, float],
     *,
     draws: int = DRAWS,
     noise: Noise | None = None,
@@ -83,9 +83,9 @@ def simulate_coverage(
     exponent model fitted to them. A draw whose exponent is not positive counts as a miss.
 
     Args:
-        runs: finished runs with columns label, size, seed, flops, loss.
+        runs: finished runs with columns label, size, seed, compute, loss.
         baseline: the label to compare with.
-        target_flops: compute at which each label is compared.
+        targets: compute at which each label is compared.
         draws: simulated studies.
         noise: what to draw; estimated from the runs by default.
 
@@ -98,7 +98,7 @@ def simulate_coverage(
         truth = fit_power(runs)
     except NoFitError:
         return {}
-    computes = runs.pivot_table(index="label", columns="size", values="flops")
+    computes = runs.pivot_table(index="label", columns="size", values="compute")
     computes = computes.reindex(truth.labels).dropna(axis=1)
     n_seeds = runs["seed"].nunique()
     if (
@@ -135,7 +135,7 @@ def simulate_coverage(
         loss = y[:, :, b] - y[:, :, v]
         shared = compute.mean() + loss.mean(axis=-1) / seed_alpha
         pairs = compute + loss / pooled_alpha[:, None, None]
-        at = math.log(target_flops[label])
+        at = math.log(targets[label])
         curves = [
             y[:, :, k].mean(axis=-1) - own_alpha[:, :, k] * (at - x[k].mean()) for k in (b, v)
         ]

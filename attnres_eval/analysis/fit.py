@@ -1,8 +1,9 @@
 """Power laws L = a C^-alpha by least squares on logarithms.
 
-Compute enters in PFLOP/s-days (`attnres_eval.cost.PFLOPS_DAY`), so that `a` compares with
-published fits. The default model gives all variants one exponent and each its own `a`; a fit of
-one variant alone is the same model with one label.
+Compute is the column `compute` of a frame, which says what is held equal
+(`attnres_eval.analysis.axes`): PFLOP/s-days, so that `a` compares with published fits, or seconds.
+The default model gives all variants one exponent and each its own `a`; a fit of one variant alone
+is the same model with one label.
 """
 
 import math
@@ -12,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from attnres_eval.analysis.intervals import NO_INTERVAL, Array, Interval, t_quantile
-from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.errors import UserError
 
 
@@ -22,7 +22,7 @@ class NoFitError(UserError):
 
 @dataclass(frozen=True)
 class PowerFit:
-    """log L = log_a[label] - alpha log(C / PFLOPS_DAY) + noise.
+    """log L = log_a[label] - alpha log C + noise.
 
     `covariance` is that of (log_a of each label in order, alpha) under independent residuals of
     equal size; NaN where there are no degrees of freedom left.
@@ -39,14 +39,14 @@ class PowerFit:
     r2: float
     """Share of the variance of log loss that the fit explains."""
 
-    def log_loss(self, label: str, flops: Array | float) -> Array:
+    def log_loss(self, label: str, compute: Array | float) -> Array:
         """Fitted log of the loss in nats per token."""
-        x = np.log(np.asarray(flops, dtype=np.float64) / PFLOPS_DAY)
+        x = np.log(np.asarray(compute, dtype=np.float64))
         return np.asarray(self.log_a[self.labels.index(label)] - self.alpha * x)
 
-    def band(self, label: str, flops: Array) -> tuple[Array, Array]:
+    def band(self, label: str, compute: Array) -> tuple[Array, Array]:
         """95% interval of the fitted loss, nats per token, at each compute; NaN if none."""
-        x = np.log(flops / PFLOPS_DAY)
+        x = np.log(compute)
         index = self.labels.index(label)
         variance = (
             self.covariance[index, index]
@@ -54,7 +54,7 @@ class PowerFit:
             + x**2 * self.covariance[-1, -1]
         )
         reach = self._quantile * np.sqrt(variance)
-        centre = self.log_loss(label, flops)
+        centre = self.log_loss(label, compute)
         return np.exp(centre - reach), np.exp(centre + reach)
 
     @property
@@ -83,14 +83,14 @@ def fit_power(points: pd.DataFrame) -> PowerFit:
     """Fits one exponent and one factor per label.
 
     Args:
-        points: columns label, flops, loss (nats per token); one row a run.
+        points: columns label, compute, loss (nats per token); one row a run.
 
     Raises:
         NoFitError: no label has two different computes, or the loss does not fall with compute.
     """
     labels = tuple(dict.fromkeys(points["label"]))
     index = np.array([labels.index(label) for label in points["label"]])
-    x = np.log(points["flops"].to_numpy(np.float64) / PFLOPS_DAY)
+    x = np.log(points["compute"].to_numpy(np.float64))
     y = np.log(points["loss"].to_numpy(np.float64))
     if not any(np.ptp(x[index == i]) > 0 for i in range(len(labels))):
         raise NoFitError("a power law needs runs of at least two sizes")

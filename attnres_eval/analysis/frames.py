@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from attnres_eval.analysis.axes import over_flops
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.coverage import simulate_coverage
 from attnres_eval.analysis.fit import NoFitError, PowerFit, fit_power
@@ -98,12 +99,16 @@ FIT_COLUMNS = [
 
 
 def fits_table(results: Results) -> pd.DataFrame:
-    """Fitted curves: `a` and `e` in nats per token, compute in PFLOP/s-days.
+    """Fitted curves over FLOPs: `a` and `e` in nats per token, compute in PFLOP/s-days."""
+    return fits_of(over_flops(results.finished))
+
+
+def fits_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """Fitted curves: `a` in nats per token at one unit of the column `compute`, `e` in the same.
 
     Intervals are 95% from the residuals of all runs taken as independent; the irreducible model
     has none. A model that the data do not bear has a row without numbers and a note.
     """
-    runs = results.finished
     labels = list(dict.fromkeys(runs["label"]))
     rows = []
     try:
@@ -184,9 +189,10 @@ def multipliers_table(results: Results, target_flops: float | None = None) -> pd
     `coverage` is the share of simulated 95% intervals of this design that hold the truth,
     `coverage_error` its Monte Carlo standard error.
     """
-    runs, baseline = results.finished, results.study.baseline
-    rows = multipliers(runs, baseline, target_flops)
-    covered = simulate_coverage(runs, baseline, {m.label: m.target_flops for m in rows})
+    runs, baseline = over_flops(results.finished), results.study.baseline
+    target = None if target_flops is None else target_flops / PFLOPS_DAY
+    rows = multipliers(runs, baseline, target)
+    covered = simulate_coverage(runs, baseline, {m.label: m.target for m in rows})
     frame = []
     for m in rows:
         coverage = covered.get((m.label, m.model)) if m.interval.exists else None
@@ -194,8 +200,8 @@ def multipliers_table(results: Results, target_flops: float | None = None) -> pd
             {
                 "variant": m.label,
                 "model": m.model,
-                "target_compute_flops": m.target_flops,
-                "target_compute_pflops_days": m.target_flops / PFLOPS_DAY,
+                "target_compute_flops": m.target * PFLOPS_DAY,
+                "target_compute_pflops_days": m.target,
                 "multiplier": m.value,
                 "ci_low": m.interval.low,
                 "ci_high": m.interval.high,

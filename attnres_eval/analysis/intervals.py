@@ -40,6 +40,20 @@ def t_quantile(degrees_of_freedom: float, comparisons: int = 1) -> float:
     return float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / comparisons, degrees_of_freedom))
 
 
+def median_interval(values: ArrayLike) -> Interval:
+    """A 95% interval for the median of independent values, of whatever distribution.
+
+    Its ends are order statistics (of 6 values the least and the greatest); it holds the median in
+    at least 95% of cases. None for fewer than six values.
+    """
+    numbers = np.sort(np.asarray(values, dtype=np.float64))
+    n = numbers.size
+    # The median misses x_(k) to x_(n+1-k) with probability 2 P(Bin(n, 1/2) < k).
+    outside = 2 * stats.binom.cdf(np.arange(n // 2), n, 0.5)
+    k = int(np.sum(outside <= 1 - CONFIDENCE))
+    return Interval(float(numbers[k - 1]), float(numbers[n - k])) if k else NO_INTERVAL
+
+
 def t_interval(values: ArrayLike) -> Interval:
     """Student's 95% interval for the mean of independent values.
 

@@ -17,7 +17,6 @@ from scipy import optimize, special, stats
 
 from attnres_eval.analysis.fit import NoFitError, fit_power
 from attnres_eval.analysis.intervals import Array
-from attnres_eval.cost import PFLOPS_DAY
 
 HUBER_DELTA = 1e-3
 MIN_SIZES = 4
@@ -66,7 +65,7 @@ def minimise_huber(
 
 @dataclass(frozen=True)
 class IrreducibleFit:
-    """L = e + a[label] (C / PFLOPS_DAY)^-alpha, in nats per token."""
+    """L = e + a[label] C^-alpha, in nats per token."""
 
     labels: tuple[str, ...]
     e: float
@@ -106,7 +105,7 @@ def fit_irreducible(points: pd.DataFrame) -> IrreducibleFit:
     loss).
 
     Args:
-        points: columns label, size, flops, loss (nats per token); one row a run.
+        points: columns label, size, compute, loss (nats per token); one row a run.
 
     Raises:
         NoFitError: fewer than four sizes, or a loss that does not fall with compute.
@@ -117,7 +116,7 @@ def fit_irreducible(points: pd.DataFrame) -> IrreducibleFit:
     plain = fit_power(points)
     labels = plain.labels
     index = np.array([labels.index(label) for label in points["label"]])
-    x = np.log(points["flops"].to_numpy(np.float64) / PFLOPS_DAY)
+    x = np.log(points["compute"].to_numpy(np.float64))
     centre = float(x.mean())
     x = x - centre
     y = np.log(points["loss"].to_numpy(np.float64))

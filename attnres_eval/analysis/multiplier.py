@@ -1,10 +1,11 @@
 """Compute multipliers: what the baseline would have to spend for a variant's loss.
 
 M(C) = C_b(L_v(C)) / C, where L_v is the variant's loss at compute C and C_b the compute at which
-the baseline's curve reaches it. M above 1 is a saving.
+the baseline's curve reaches it. M above 1 is a saving. Compute is the column `compute` of the runs:
+what is held equal, FLOPs or calibrated seconds (`attnres_eval.analysis.axes`).
 
 For one pair of runs (same seed and size; the computes C_v and C_b differ by the residual's own
-FLOPs), moving along a curve of exponent alpha,
+cost), moving along a curve of exponent alpha,
 
     log M = log(C_b / C_v) + (log L_b - log L_v) / alpha.
 
@@ -46,7 +47,8 @@ class Multiplier:
 
     label: str
     model: str
-    target_flops: float
+    target: float
+    """In the unit of the runs' column `compute`."""
     value: float
     """NaN where the runs bear none."""
     interval: Interval
@@ -61,14 +63,14 @@ def pair_runs(runs: pd.DataFrame, baseline: str, label: str) -> pd.DataFrame:
     """Joins each run of a label with the baseline's run of the same size and seed.
 
     Args:
-        runs: finished runs with columns label, size, seed, flops, loss.
+        runs: finished runs with columns label, size, seed, compute, loss.
         baseline: the label to compare with.
         label: the label compared.
 
     Returns:
-        Columns size, seed, flops_b, loss_b, flops_v, loss_v.
+        Columns size, seed, compute_b, loss_b, compute_v, loss_v.
     """
-    columns = ["size", "seed", "flops", "loss"]
+    columns = ["size", "seed", "compute", "loss"]
     left = runs.loc[runs["label"] == baseline, columns]
     right = runs.loc[runs["label"] == label, columns]
     return left.merge(right, on=["size", "seed"], suffixes=("_b", "_v"))
@@ -76,7 +78,7 @@ def pair_runs(runs: pd.DataFrame, baseline: str, label: str) -> pd.DataFrame:
 
 def pair_log_multipliers(pairs: pd.DataFrame, alpha: float) -> Array:
     """Log M of each pair, moving along curves of exponent `alpha`."""
-    compute = np.log(pairs["flops_b"] / pairs["flops_v"])
+    compute = np.log(pairs["compute_b"] / pairs["compute_v"])
     loss = np.log(pairs["loss_b"] / pairs["loss_v"])
     return np.asarray(compute + loss / alpha, dtype=np.float64)
 
@@ -88,43 +90,41 @@ def shared_log_multiplier(runs: pd.DataFrame, baseline: str, label: str) -> floa
 
 
 def free_log_multiplier(runs: pd.DataFrame, baseline: str, label: str, target: float) -> float:
-    """Log M at `target` FLOPs under an exponent for each label. Raises NoFitError."""
+    """Log M at the compute `target` under an exponent for each label. Raises NoFitError."""
     ours = fit_power(runs[runs["label"] == label])
     theirs = fit_power(runs[runs["label"] == baseline])
     difference = theirs.log_loss(baseline, target) - ours.log_loss(label, target)
     return float(difference / theirs.alpha)
 
 
-def multipliers(
-    runs: pd.DataFrame, baseline: str, target_flops: float | None = None
-) -> list[Multiplier]:
+def multipliers(runs: pd.DataFrame, baseline: str, target: float | None = None) -> list[Multiplier]:
     """Every label's multiplier over the baseline under every model.
 
     Args:
-        runs: finished runs with columns label, size, seed, flops, loss.
+        runs: finished runs with columns label, size, seed, compute, loss.
         baseline: the label to compare with.
-        target_flops: compute at which to compare; by default the largest that both the
+        target: compute at which to compare; by default the largest that both the
             baseline's and the variant's runs reach.
     """
     labels = [label for label in dict.fromkeys(runs["label"]) if label != baseline]
-    return [m for label in labels for m in _of_label(runs, baseline, label, target_flops)]
+    return [m for label in labels for m in _of_label(runs, baseline, label, target)]
 
 
 def _of_label(
-    runs: pd.DataFrame, baseline: str, label: str, target_flops: float | None
+    runs: pd.DataFrame, baseline: str, label: str, wanted: float | None
 ) -> list[Multiplier]:
     pairs = pair_runs(runs, baseline, label)
     ranges = [
         (
-            float(runs.loc[runs["label"] == name, "flops"].min()),
-            float(runs.loc[runs["label"] == name, "flops"].max()),
+            float(runs.loc[runs["label"] == name, "compute"].min()),
+            float(runs.loc[runs["label"] == name, "compute"].max()),
         )
         for name in (baseline, label)
         if (runs["label"] == name).any()
     ]
     lowest = max(low for low, _ in ranges)
     highest = min(high for _, high in ranges)
-    target = highest if target_flops is None else target_flops
+    target = highest if wanted is None else wanted
     n_sizes = pairs["size"].nunique()
     per_seed = pairs.groupby("seed")["size"].nunique()
     # A seed counts where its own runs bear an interval's worth of sizes, or all that there are.
@@ -159,7 +159,7 @@ def _of_label(
         return Multiplier(
             label=label,
             model=model,
-            target_flops=target,
+            target=target,
             value=value,
             interval=interval,
             n_seeds=len(seeds),

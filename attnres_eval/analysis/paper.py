@@ -67,7 +67,7 @@ def scaling_table() -> pd.DataFrame:
 def _refits() -> dict[str, PowerFit]:
     """Each variant's own power law over table 2 under C = 6ND."""
     points = scaling_table().rename(
-        columns={"variant": "label", "flops_6nd": "flops", "nats_per_token": "loss"}
+        columns={"variant": "label", "pflops_days_6nd": "compute", "nats_per_token": "loss"}
     )
     return {str(label): fit_power(part) for label, part in points.groupby("label", sort=False)}
 

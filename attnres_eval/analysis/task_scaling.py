@@ -7,6 +7,7 @@ variant's gold bits per byte, over the variant's own.
 
 import pandas as pd
 
+from attnres_eval.analysis.axes import over_flops
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import t_interval
 from attnres_eval.analysis.multiplier import SHARED, multipliers
@@ -108,15 +109,15 @@ def task_multipliers_table(results: Results, scores: pd.DataFrame) -> pd.DataFra
     for task, part in gold.groupby("task", sort=False):
         if part["label"].nunique() < 2 or results.study.baseline not in set(part["label"]):
             continue
-        for found in multipliers(part, results.study.baseline):
+        for found in multipliers(over_flops(part), results.study.baseline):
             if found.model != SHARED:
                 continue
             rows.append(
                 {
                     "task": task,
                     "variant": found.label,
-                    "target_compute_flops": found.target_flops,
-                    "target_compute_pflops_days": found.target_flops / PFLOPS_DAY,
+                    "target_compute_flops": found.target * PFLOPS_DAY,
+                    "target_compute_pflops_days": found.target,
                     "multiplier": found.value,
                     "ci_low": found.interval.low,
                     "ci_high": found.interval.high,

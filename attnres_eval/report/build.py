@@ -18,6 +18,7 @@ from attnres_eval.analysis.frames import (
 from attnres_eval.analysis.paired import mcnemar_table, paired_table
 from attnres_eval.analysis.pooled import differences_table
 from attnres_eval.analysis.questions import answers
+from attnres_eval.analysis.step_times import step_times_table
 from attnres_eval.analysis.steps import steps_table
 from attnres_eval.analysis.tables import write_table
 from attnres_eval.analysis.task_scaling import (
@@ -25,6 +26,7 @@ from attnres_eval.analysis.task_scaling import (
     task_multipliers_table,
     task_scaling_table,
 )
+from attnres_eval.analysis.time_multipliers import time_fits_table, time_multipliers_table
 from attnres_eval.errors import UserError
 from attnres_eval.report.figures import Tables, draw_figures
 from attnres_eval.report.formats import format_table
@@ -38,12 +40,16 @@ def study_tables(results: Results) -> Tables:
     scores = run_scores(results, answered)
     benchmarks = benchmarks_table(results, answered)
     paired = paired_table(results, answered)
+    step_times = step_times_table(results.study, results.calibration)
     return {
         "losses": losses_table(results),
         "cells": cells_table(results),
         "differences": differences_table(results),
         "fits": fits_table(results),
         "multipliers": multipliers_table(results),
+        "step_times": step_times,
+        "time_fits": time_fits_table(results, step_times),
+        "time_multipliers": time_multipliers_table(results, step_times),
         "benchmarks": benchmarks,
         "paired": paired,
         "mcnemar": mcnemar_table(results, answered),

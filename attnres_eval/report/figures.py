@@ -8,24 +8,26 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
+from attnres_eval.analysis.axes import over_seconds
 from attnres_eval.analysis.collect import Results
-from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
-from attnres_eval.report import words, words_depth, words_paired
+from attnres_eval.report import words, words_depth, words_paired, words_time
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
 from attnres_eval.report.plot_depth import LINEAR_UP_TO, draw_depth, has_bands
 from attnres_eval.report.plot_differences import draw_differences
 from attnres_eval.report.plot_mixing import draw_mixing
-from attnres_eval.report.plot_scaling import MOST_BANDS, Scaling, draw_scaling
+from attnres_eval.report.plot_scaling import MOST_BANDS, SECONDS_AXIS, Scaling, draw_scaling
 from attnres_eval.report.plot_steps import draw_steps
 from attnres_eval.report.plot_tasks import draw_paired, draw_task_scaling
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
 from attnres_eval.report.select import (
+    AT_EQUAL_TIME,
     curves,
     has_interval,
     headline_variant,
+    multiplier_rows,
     of_model,
     primary_scores,
 )
@@ -74,6 +76,7 @@ def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]
     """Draws every figure that the results bear, in the report's order."""
     drawn = [
         _scaling(results, tables, folder),
+        _time_scaling(results, tables, folder),
         _multipliers(results, tables, folder),
         _scores(results, tables, folder),
         _paired(results, tables, folder),
@@ -93,12 +96,13 @@ def _labels(results: Results) -> list[str]:
 
 def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
     multipliers = of_model(tables["multipliers"])
+    points = results.finished.rename(columns={"flops": "compute"})
     scaling = Scaling(
         labels=_labels(results),
         baseline=results.study.baseline,
-        points=results.finished[["label", "flops", "loss"]],
+        points=points[["label", "compute", "loss"]],
         curves=curves(tables["fits"]),
-        multipliers=multipliers,
+        multipliers=multipliers.assign(target=multipliers["target_compute_flops"]),
         arrow=headline_variant(tables["multipliers"], results.study.variants),
     )
     base = label_title(results.study.baseline)
@@ -119,27 +123,52 @@ def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
     return save_figure(figure, lambda theme: draw_scaling(scaling, theme), folder)
 
 
+def _time_scaling(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    table = tables["time_multipliers"]
+    arrow = headline_variant(table, results.study.variants)
+    if arrow is None:
+        return None
+    multipliers = of_model(table)
+    scaling = Scaling(
+        labels=_labels(results),
+        baseline=results.study.baseline,
+        points=over_seconds(results.finished, tables["step_times"])[["label", "compute", "loss"]],
+        curves=curves(tables["time_fits"], SECONDS_AXIS.unit),
+        multipliers=multipliers.assign(target=multipliers["target_seconds"]),
+        arrow=arrow,
+        axis=SECONDS_AXIS,
+    )
+    caption = (
+        "The same runs and fits with time in the place of FLOPs: a run's tokens times the"
+        " calibrated seconds per token of its variant and size. To be read as the figure over"
+        f" compute. {words_time.machine_sentence(results)}"
+    )
+    alt = "Validation loss over training time. " + " ".join(
+        words_time.multiplier_sentences(results, table)
+    )
+    figure = Figure("time_scaling", "Loss over time", caption, alt)
+    return save_figure(figure, lambda theme: draw_scaling(scaling, theme), folder)
+
+
 def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | None:
-    rows = tables["multipliers"].dropna(subset=["multiplier"]).copy()
+    rows = multiplier_rows(tables["multipliers"], tables["time_multipliers"])
     if rows.empty:
         return None
-    rows["row"] = [
-        label_title(variant) if model == SHARED else model
-        for variant, model in zip(rows["variant"], rows["model"], strict=True)
-    ]
-    rows["main"] = rows["model"] == SHARED
+    timed = not of_model(tables["time_multipliers"]).dropna(subset=["multiplier"]).empty
     if rows["variant"].nunique() > MOST_CHECKED:
         rows = rows[rows["main"]]
     published = PRINTED_MULTIPLIER if words.PUBLISHED_VARIANT in set(rows["variant"]) else None
     findings = [
-        f"{label_title(row['variant'])} {row['multiplier']:.2f}"
+        f"{label_title(row['variant'])}"
+        f"{' ' + AT_EQUAL_TIME if row['model'] == AT_EQUAL_TIME else ''} {row['multiplier']:.2f}"
         + (f" ({words.interval(row)})" if has_interval(row) else " (no interval)")
-        for _, row in of_model(rows).iterrows()
+        for _, row in rows[rows["main"]].iterrows()
     ]
     caption = (
         "Dots are estimates, bars 95% intervals; an open dot has no interval, and a bar that ends"
         " in a triangle goes on. The row with a variant's name is the result (one exponent for"
         " all variants)"
+        + ("; under it, the result at equal time in the place of equal FLOPs" if timed else "")
         + ("." if rows["main"].all() else "; rows under it: the same runs under other models.")
     )
     alt = f"Compute multipliers over {label_title(results.study.baseline)}: "

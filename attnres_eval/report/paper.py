@@ -54,12 +54,12 @@ def _ways(multipliers: pd.DataFrame) -> pd.DataFrame:
     return multipliers.assign(
         way=[short_way(source) for source in multipliers["source"]],
         variant=multipliers["variant"].map(LABELS),
-        target_compute_flops=multipliers["target_compute_pflops_days"] * PFLOPS_DAY,
+        target=multipliers["target_compute_pflops_days"] * PFLOPS_DAY,
     )
 
 
 def _scaling(tables: Tables, *, printed: bool) -> Scaling:
-    points = tables["scaling"].rename(columns={"flops_6nd": "flops", "nats_per_token": "loss"})
+    points = tables["scaling"].rename(columns={"flops_6nd": "compute", "nats_per_token": "loss"})
     points = points.assign(label=points["variant"].map(LABELS))
     fits = tables["fits"]
     fits = fits[(fits["source"] == "printed") == printed]
@@ -68,7 +68,7 @@ def _scaling(tables: Tables, *, printed: bool) -> Scaling:
     return Scaling(
         labels=[label for name, label in LABELS.items() if name in set(fits["variant"])],
         baseline=LABELS["baseline"],
-        points=points[["label", "flops", "loss"]],
+        points=points[["label", "compute", "loss"]],
         curves={
             LABELS[variant]: Curve(float(a), float(alpha))
             for variant, a, alpha in zip(fits["variant"], fits["a"], fits["alpha"], strict=True)

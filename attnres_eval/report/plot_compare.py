@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from attnres_eval.report.plot_scaling import WIDTH, draw_line, legend_columns, legend_inches
-from attnres_eval.report.select import has_interval
+from attnres_eval.report.select import AT_EQUAL_TIME, has_interval
 from attnres_eval.report.style import Style, Theme, label_title, styles, themed
 
 WIDEST = 8.0
@@ -45,12 +45,13 @@ def draw_multipliers(
             size = 9.0 if row["main"] else 6.0
             _dot(axes, row, "multiplier", float(str(place)), look, theme, size)
             _runs_on(axes, row, float(str(place)), look, low, high)
-        _reference(axes, 1.0, "equal compute", "-", theme)
+        _reference(axes, 1.0, "no saving", "-", theme)
         if published is not None:
             _reference(axes, published, f"published {published:g}×", (0, (4, 3)), theme)
         axes.set_yticks(range(len(known)), [str(name) for name in known["row"]])
         for tick, main in zip(axes.get_yticklabels(), known["main"], strict=True):
-            tick.set_fontweight("bold" if main else "normal")
+            bold = main and tick.get_text() != AT_EQUAL_TIME
+            tick.set_fontweight("bold" if bold else "normal")
         axes.set_ylim(len(known) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         ticks = np.array([0.125, 0.25, 0.5, 1, 2, 4, 8])
@@ -59,7 +60,7 @@ def draw_multipliers(
         axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("Compute multiplier (above 1: saves compute)")
+        axes.set_xlabel("Compute multiplier (above 1: a saving)")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.3)
         return figure
 

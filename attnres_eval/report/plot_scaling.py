@@ -15,7 +15,6 @@ from matplotlib.ticker import (
 )
 from numpy.typing import ArrayLike
 
-from attnres_eval.analysis.intervals import Array
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.report.select import Curve, has_interval
 from attnres_eval.report.style import Style, Theme, label_title, styles, themed
@@ -29,6 +28,27 @@ WIDEST_MULTIPLIER = 4.0
 
 
 @dataclass(frozen=True)
+class ComputeAxis:
+    """What is held equal, as an axis."""
+
+    name: str
+    """Of the lower axis."""
+    unit_name: str
+    unit: float
+    """In the lower axis' unit; the upper axis counts in it where it is another."""
+    multiplier: str
+    """What a multiplier is called."""
+
+
+FLOPS_AXIS = ComputeAxis(
+    "Training compute (FLOPs)", "PFLOP/s-days", PFLOPS_DAY, "Compute multiplier"
+)
+SECONDS_AXIS = ComputeAxis(
+    "Training time (calibrated seconds)", "seconds", 1.0, "Multiplier\nat equal time"
+)
+
+
+@dataclass(frozen=True)
 class Scaling:
     """What the scaling figure shows."""
 
@@ -36,16 +56,17 @@ class Scaling:
     """In the order of the legend; the baseline among them."""
     baseline: str
     points: pd.DataFrame
-    """label, flops, loss (nats per token); one row a run."""
+    """label, compute (of the lower axis), loss (nats per token); one row a run."""
     curves: dict[str, Curve]
     multipliers: pd.DataFrame
-    """variant, target_compute_flops, multiplier, ci_low, ci_high; one row a variant."""
+    """variant, target (of the lower axis), multiplier, ci_low, ci_high; one row a variant."""
     arrow: str | None
     """The label whose multiplier is drawn as an arrow."""
     same_everywhere: bool = True
     """Whether a variant's multiplier is the same at every compute, as one exponent makes it."""
     open_points: bool = False
     """Whether the points count compute in another convention than the curves."""
+    axis: ComputeAxis = FLOPS_AXIS
 
 
 def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
@@ -69,14 +90,14 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
         for label in scaling.labels:
             _curve(upper, scaling, label, looks[label], compute, theme)
         _arrow(upper, scaling, looks, theme)
-        _compute_axis(upper, compute)
+        _compute_axis(upper, compute, scaling.axis)
         _plain_log_ticks(upper)
         upper.set_ylabel("Validation loss (nats per token)")
         bottom = upper
         if lower is not None:
             _multiplier_panel(lower, scaling, looks, compute, theme)
             bottom = lower
-        bottom.set_xlabel("Training compute (FLOPs)")
+        bottom.set_xlabel(scaling.axis.name)
         handles, names = upper.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=legend_columns(len(names)))
         return figure
@@ -132,10 +153,10 @@ def _has_multipliers(scaling: Scaling) -> bool:
 
 
 def _compute_range(scaling: Scaling) -> np.ndarray:
-    ends = [*scaling.points["flops"]]
+    ends = [*scaling.points["compute"]]
     targets = scaling.multipliers.dropna(subset=["multiplier"])
-    ends += [*targets["target_compute_flops"]]
-    ends += [*(targets["target_compute_flops"] * targets["multiplier"])]
+    ends += [*targets["target"]]
+    ends += [*(targets["target"] * targets["multiplier"])]
     low, high = min(ends), max(ends)
     margin = max((high / low) ** 0.06, 1.05)
     return np.geomspace(low / margin, high * margin, 100)
@@ -152,7 +173,7 @@ def _curve(
 ) -> None:
     own = scaling.points[scaling.points["label"] == label]
     axes.plot(
-        own["flops"],
+        own["compute"],
         own["loss"],
         linestyle="none",
         marker=look.marker,
@@ -196,7 +217,7 @@ def _arrow(axes: Axes, scaling: Scaling, looks: dict[str, Style], theme: Theme) 
     if rows.empty or scaling.arrow not in scaling.curves:
         return
     row = rows.iloc[0]
-    start = float(row["target_compute_flops"])
+    start = float(row["target"])
     end = start * float(row["multiplier"])
     loss = float(scaling.curves[scaling.arrow].loss(np.array(start)))
     colour = looks[scaling.arrow].colour
@@ -215,7 +236,7 @@ def _arrow(axes: Axes, scaling: Scaling, looks: dict[str, Style], theme: Theme) 
     )
     axes.annotate(
         f"{label_title(scaling.arrow)}: {row['multiplier']:.2f}×\n"
-        f"at {power_label(start / PFLOPS_DAY)} PFLOP/s-days",
+        f"at {power_label(start / scaling.axis.unit)} {scaling.axis.unit_name}",
         xy=((start * end) ** 0.5, loss),
         xytext=(12, 84),
         textcoords="offset points",
@@ -237,24 +258,25 @@ def power_label(value: float) -> str:
     return rf"${factor}10^{{{int(exponent)}}}$"
 
 
-def _compute_axis(axes: Axes, compute: np.ndarray) -> None:
+def _compute_axis(axes: Axes, compute: np.ndarray, kind: ComputeAxis) -> None:
     axes.set_xscale("log")
     axes.set_xlim(compute[0], compute[-1])
-    top = axes.secondary_xaxis("top", functions=(_to_days, _from_days))
-    top.set_xlabel("PFLOP/s-days")
+    shown = [axes.xaxis]
+    if kind.unit != 1:
+        top = axes.secondary_xaxis(
+            "top",
+            functions=(
+                lambda x: np.asarray(x, dtype=np.float64) / kind.unit,
+                lambda x: np.asarray(x, dtype=np.float64) * kind.unit,
+            ),
+        )
+        top.set_xlabel(kind.unit_name)
+        shown.append(top.xaxis)
     decades = np.log10(compute[-1] / compute[0])
-    for axis in (axes.xaxis, top.xaxis):
+    for axis in shown:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: power_label(value)))
         axis.set_minor_locator(NullLocator())
-
-
-def _to_days(flops: ArrayLike) -> Array:
-    return np.asarray(flops, dtype=np.float64) / PFLOPS_DAY
-
-
-def _from_days(days: ArrayLike) -> Array:
-    return np.asarray(days, dtype=np.float64) * PFLOPS_DAY
 
 
 def _plain_log_ticks(axes: Axes) -> None:
@@ -275,10 +297,10 @@ def _multiplier_panel(
     for label in scaling.labels:
         look = looks[label]
         own = scaling.points[scaling.points["label"] == label]
-        implied = base.flops(own["loss"].to_numpy()) / own["flops"].to_numpy()
+        implied = base.compute(own["loss"].to_numpy()) / own["compute"].to_numpy()
         shown += [value for value in implied if np.isfinite(value)]
         axes.plot(
-            own["flops"],
+            own["compute"],
             implied,
             linestyle="none",
             marker=look.marker,
@@ -304,4 +326,4 @@ def _multiplier_panel(
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     _plain_log_ticks(axes)
-    axes.set_ylabel("Compute multiplier")
+    axes.set_ylabel(scaling.axis.multiplier)

@@ -10,25 +10,28 @@ from attnres_eval.analysis.intervals import Array
 from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.analysis.questions import ACCURACY
 from attnres_eval.cost import PFLOPS_DAY
+from attnres_eval.report.style import label_title
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A fitted loss in nats per token: L = e + a (C / PFLOPS_DAY)^-alpha."""
+    """A fitted loss in nats per token: L = e + a (C / unit)^-alpha, C in FLOPs or seconds."""
 
     a: float
     alpha: float
     e: float = 0.0
+    unit: float = PFLOPS_DAY
+    """Of the compute by which the curve was fitted."""
 
-    def loss(self, flops: Array) -> Array:
+    def loss(self, compute: Array) -> Array:
         """The loss at each compute."""
-        return np.asarray(self.e + self.a * (np.asarray(flops) / PFLOPS_DAY) ** -self.alpha)
+        return np.asarray(self.e + self.a * (np.asarray(compute) / self.unit) ** -self.alpha)
 
-    def flops(self, loss: Array) -> Array:
+    def compute(self, loss: Array) -> Array:
         """The compute that each loss takes; NaN at or below the irreducible loss."""
         reducible = np.asarray(loss, dtype=np.float64) - self.e
         above = np.where(reducible > 0, reducible, np.nan)
-        return np.asarray(PFLOPS_DAY * (above / self.a) ** (-1 / self.alpha))
+        return np.asarray(self.unit * (above / self.a) ** (-1 / self.alpha))
 
 
 def of_model(table: pd.DataFrame, model: str = SHARED) -> pd.DataFrame:
@@ -36,11 +39,16 @@ def of_model(table: pd.DataFrame, model: str = SHARED) -> pd.DataFrame:
     return table[table["model"] == model].reset_index(drop=True)
 
 
-def curves(fits: pd.DataFrame, model: str = SHARED) -> dict[str, Curve]:
-    """The fitted curve of each variant that has one."""
-    rows = of_model(fits, model).dropna(subset=["a", "alpha"])
+def curves(fits: pd.DataFrame, unit: float = PFLOPS_DAY) -> dict[str, Curve]:
+    """The fitted curve, one exponent for all, of each variant that has one.
+
+    Args:
+        fits: a table of fits.
+        unit: of their compute, in FLOPs or seconds.
+    """
+    rows = of_model(fits).dropna(subset=["a", "alpha"])
     return {
-        str(variant): Curve(float(a), float(alpha), 0.0 if pd.isna(e) else float(e))
+        str(variant): Curve(float(a), float(alpha), 0.0 if pd.isna(e) else float(e), unit)
         for variant, a, alpha, e in zip(
             rows["variant"], rows["a"], rows["alpha"], rows["e"], strict=True
         )
@@ -71,3 +79,40 @@ def headline_variant(multipliers: pd.DataFrame, variants: Iterable[str]) -> str 
     known = set(of_model(multipliers).dropna(subset=["multiplier"])["variant"])
     first = [name for name in ("block_attnres", *variants) if name in known]
     return first[0] if first else None
+
+
+SUMMARY_COLUMNS = ["multiplier", "ci_low", "ci_high"]
+
+
+def multiplier_summary(multipliers: pd.DataFrame, time_multipliers: pd.DataFrame) -> pd.DataFrame:
+    """Each variant's multiplier at equal FLOPs and, in columns ending in `_time`, at equal time."""
+    by_variant = [
+        of_model(table)[["variant", *SUMMARY_COLUMNS]] for table in (multipliers, time_multipliers)
+    ]
+    return by_variant[0].merge(by_variant[1], on="variant", how="left", suffixes=("", "_time"))
+
+
+AT_EQUAL_TIME = "at equal time"
+
+
+def multiplier_rows(multipliers: pd.DataFrame, time_multipliers: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the figure of multipliers: each variant's results, then their checks.
+
+    A result at equal time stands under the one at equal FLOPs, and has no checks of its own here.
+
+    Returns:
+        The columns of `multipliers`, `row` (the text beside the dot) and `main` (whether it is a
+        result); rows without a multiplier are left out.
+    """
+    timed = of_model(time_multipliers).assign(model=AT_EQUAL_TIME)
+    rows = pd.concat([multipliers, timed[timed.columns.intersection(multipliers.columns)]])
+    rows = rows.dropna(subset=["multiplier"])
+    rows["main"] = rows["model"].isin([SHARED, AT_EQUAL_TIME])
+    variants = list(dict.fromkeys(multipliers["variant"]))
+    rows["place"] = rows["variant"].map(variants.index)
+    rows = rows.sort_values(["place", "main"], ascending=[True, False], kind="stable")
+    rows["row"] = [
+        label_title(variant) if model == SHARED else model
+        for variant, model in zip(rows["variant"], rows["model"], strict=True)
+    ]
+    return rows.drop(columns="place").reset_index(drop=True)

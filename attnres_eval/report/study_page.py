@@ -10,8 +10,14 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.report import words, words_paired
 from attnres_eval.report.figures import Figure, Tables
 from attnres_eval.report.page import Page, Section, Table, paragraphs, read_table
-from attnres_eval.report.select import has_interval, headline_variant, main_row
+from attnres_eval.report.select import (
+    has_interval,
+    headline_variant,
+    main_row,
+    multiplier_summary,
+)
 from attnres_eval.report.style import label_title
+from attnres_eval.report.time_section import time_section
 from attnres_eval.report.words_depth import depth_sentences
 from attnres_eval.report.words_differences import difference_headline, difference_sentences
 from attnres_eval.report.words_scores import score_sentences
@@ -25,7 +31,8 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
     drawn = {figure.name: figure for figure in figures}
     multipliers = tables["multipliers"]
     variant = headline_variant(multipliers, results.study.variants)
-    number, note = _number(results, multipliers, variant)
+    timed = tables["time_multipliers"]
+    number, note = _number(results, multipliers, timed, variant)
 
     # Without a multiplier, at one size say, the page opens with the differences.
     headline = words.headline(results, multipliers, variant)
@@ -45,8 +52,11 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
                 words.published_comparison(multipliers),
             ),
             shown("multipliers"),
-            [_multipliers(multipliers), _fits(tables["fits"])] if variant else [],
+            [*_summary(multipliers, timed), _multipliers(multipliers), _fits(tables["fits"])]
+            if variant
+            else [],
         ),
+        time_section(results, tables, shown("time_scaling")),
         Section(
             "Benchmarks",
             paragraphs(score_sentences(results, tables["benchmarks"])),
@@ -133,7 +143,9 @@ def _inside(results: Results, tables: Tables, figures: list[Figure]) -> list[Sec
     return [Section("Inside the networks", paragraphs(sentences), figures, [table])]
 
 
-def _number(results: Results, multipliers: pd.DataFrame, variant: str | None) -> tuple[str, str]:
+def _number(
+    results: Results, multipliers: pd.DataFrame, timed: pd.DataFrame, variant: str | None
+) -> tuple[str, str]:
     if variant is None:
         return "", ""
     row = main_row(multipliers, variant)
@@ -141,8 +153,36 @@ def _number(results: Results, multipliers: pd.DataFrame, variant: str | None) ->
     base = label_title(results.study.baseline)
     return (
         f"{row['multiplier']:.2f}×",
-        f"compute multiplier of {label_title(variant)} over {base}, {sure}",
+        f"compute multiplier of {label_title(variant)} over {base}, {sure}"
+        + _at_time(timed, variant),
     )
+
+
+def _at_time(timed: pd.DataFrame, variant: str) -> str:
+    """The multiplier at equal time behind that at equal FLOPs; empty where there is none."""
+    known = timed[timed["variant"] == variant]
+    if known.empty or pd.isna((row := main_row(timed, variant))["multiplier"]):
+        return ""
+    sure = words.interval(row) if has_interval(row) else "no interval"
+    return f"; {row['multiplier']:.2f}× at equal time on the machine named below ({sure})"
+
+
+def _summary(multipliers: pd.DataFrame, timed: pd.DataFrame) -> list[Table]:
+    """Both multipliers side by side; none where times were not calibrated."""
+    if not timed["multiplier"].notna().any():
+        return []
+    table = read_table(
+        multiplier_summary(multipliers, timed),
+        {
+            "Variant": "variant",
+            "At equal FLOPs": "multiplier",
+            "95% interval": ("ci_low", "ci_high"),
+            "At equal time": "multiplier_time",
+            "95% interval of it": ("ci_low_time", "ci_high_time"),
+        },
+        "Multipliers, one exponent for all variants; above 1 saves",
+    )
+    return [table]
 
 
 def _multipliers(multipliers: pd.DataFrame) -> Table:

@@ -53,14 +53,14 @@ def interval(row: pd.Series, digits: int = 2, low: str = "ci_low", high: str = "
     return f"{row[low]:.{digits}f} to {row[high]:.{digits}f}"
 
 
-def verdict(row: pd.Series) -> str:
-    """What an interval for a multiplier says about 1, as a verb phrase."""
+def verdict(row: pd.Series, what: str = "compute") -> str:
+    """What an interval for a multiplier of `what` says about 1, as a verb phrase."""
     if not has_interval(row):
         return "has no interval"
     if row["ci_low"] > 1:
-        return "saves compute"
+        return f"saves {what}"
     if row["ci_high"] < 1:
-        return "costs compute"
+        return f"costs {what}"
     return "cannot be told from the baseline"
 
 
@@ -112,10 +112,10 @@ def multiplier_sentences(results: Results, multipliers: pd.DataFrame) -> list[st
         if row["note"]:
             text += f" Note: {row['note']}."
         sentences.append(text)
-    return sentences + _multiplicity(multipliers)
+    return sentences + multiplicity(multipliers)
 
 
-def _multiplicity(multipliers: pd.DataFrame) -> list[str]:
+def multiplicity(multipliers: pd.DataFrame) -> list[str]:
     """How many intervals would exclude 1 by luck; nothing for a single one."""
     rows = of_model(multipliers)
     judged = rows[[has_interval(row) for _, row in rows.iterrows()]]
@@ -262,6 +262,8 @@ CONVENTIONS = [
     " over the variant's own. Above 1 the variant saves compute. The model “"
     + SHARED
     + "” is the result; the others show what other assumptions give.",
+    "Multiplier at equal time: the same fits over calibrated seconds in the place of FLOPs. It"
+    " holds for one machine and one implementation.",
     "The interval of a multiplier speaks for new seeds at these sizes and this recipe, not for"
     " other sizes, data or learning rates; a learning rate that suits one variant best can decide"
     " the sign of a difference.",

@@ -4,15 +4,61 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from attnres_eval.errors import UserError
 from attnres_eval.files import write_json
-from attnres_eval.records import RunFolder, read_record, run_folders
+from attnres_eval.records import (
+    Calibration,
+    RunFolder,
+    calibration_file,
+    read_record,
+    run_folders,
+)
 from attnres_eval.study import RunConfig, Study
 
 
 def run_folder(results: Path, run: RunConfig) -> RunFolder:
     """Where a run's files are."""
     return RunFolder(results / "runs" / run.run)
+
+
+def read_study(results: Path) -> Study:
+    """The study of a results folder.
+
+    Raises:
+        UserError: no such folder, no study in it, or a damaged one.
+    """
+    if not results.is_dir():
+        raise UserError(f"there is no results folder {results}")
+    if not (results / "study.json").is_file():
+        raise UserError(f"{results} is no results folder of a study: it has no study.json")
+    return read_record(results / "study.json", Study)
+
+
+def read_calibration(results: Path, study: Study) -> Calibration | None:
+    """The calibration of a results folder; None where its times were not calibrated.
+
+    Raises:
+        UserError: damaged, or of a study whose steps may take another time.
+    """
+    path = calibration_file(results)
+    if not path.is_file():
+        return None
+    record = read_record(path, Calibration)
+    try:
+        # As a Study: a key that a later version added has its default in older records.
+        timed = Study.model_validate(record.study)
+    except ValidationError:
+        timed = None
+    cells = sorted((pair.size, pair.label) for pair in record.pairs)
+    wanted = sorted((size, label) for size in study.sizes for label in study.variants)
+    if timed is None or timed.step_key() != study.step_key() or cells != wanted:
+        raise UserError(
+            f"{path} is not of this folder's study.json; measure again with"
+            f" `attnres-eval calibrate {results}`, or delete it"
+        )
+    return record
 
 
 def claim(results: Path, study: Study, force: bool) -> None:
@@ -22,7 +68,7 @@ def claim(results: Path, study: Study, force: bool) -> None:
         results: new, empty, or already of this study.
         study: what is to be run.
         force: take the folder over although its study differs. Runs that the new study has
-            unchanged are kept; all others are deleted.
+            unchanged are kept, as is a calibration; all others are deleted.
 
     Raises:
         UserError: the folder belongs to another study, or to none and is not empty.
@@ -68,3 +114,7 @@ def _drop_changed_runs(results: Path, study: Study) -> None:
         found = read_record(folder.config, RunConfig) if folder.config.is_file() else None
         if found is None or found != wanted.get(folder.path.name):
             shutil.rmtree(folder.path)
+    try:
+        read_calibration(results, study)
+    except UserError:
+        calibration_file(results).unlink()

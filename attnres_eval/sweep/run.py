@@ -1,4 +1,4 @@
-"""Runs a study: prepares its data, trains, scores and inspects what has not been."""
+"""Runs a study: prepares its data, trains, calibrates, scores and inspects what has not been."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from attnres_eval.data.prepare import Progress, prepare
 from attnres_eval.records import RunFolder
 from attnres_eval.study import RunConfig, Study, Task
+from attnres_eval.sweep.calibration import calibrate_alone, calibration_left
 from attnres_eval.sweep.executor import Executor, Job
 from attnres_eval.sweep.folder import claim, run_folder
 from attnres_eval.sweep.jobs import (
@@ -25,8 +26,9 @@ class StudyResult:
     trained: list[str] = field(default_factory=list)
     scored: list[str] = field(default_factory=list)
     inspected: list[str] = field(default_factory=list)
+    calibrated: bool = False
     failures: dict[str, str] = field(default_factory=dict)
-    """Runs that have no result, and in one line why."""
+    """Runs that have no result, and in one line why; so for `calibration`."""
 
 
 def run_study(
@@ -60,6 +62,15 @@ def run_study(
         prepare(study.data, progress=say)
         _execute(executor, results, todo, [_training(results, run) for run in todo], result)
         result.trained = [run.run for run in todo if run.run not in result.failures]
+
+    trained = any(run_folder(results, run).finished for run in runs)
+    wanted = trained and study.evaluation.calibration_rounds > 0
+    if wanted and calibration_left(study, results):
+        say("timing training steps side by side, with nothing beside them")
+        failure = calibrate_alone(study, results, executor)
+        result.calibrated = failure is None
+        if failure is not None:
+            result.failures["calibration"] = failure
 
     tasks = {name: task or Task() for name, task in study.evaluation.tasks.items()}
     jobs, scored = [], []

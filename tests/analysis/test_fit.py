@@ -5,7 +5,6 @@ from scipy import optimize, stats
 
 from attnres_eval.analysis.fit import NoFitError, fit_power
 from attnres_eval.analysis.irreducible import HUBER_DELTA, fit_irreducible, minimise_huber
-from attnres_eval.cost import PFLOPS_DAY
 
 COMPUTES = np.geomspace(1e12, 1e14, 5)
 
@@ -31,7 +30,7 @@ def points(
                         "label": label,
                         "size": f"n{number}",
                         "seed": seed,
-                        "flops": flops,
+                        "compute": flops,
                         "loss": loss,
                     }
                 )
@@ -50,7 +49,7 @@ def test_recovers_exact_curves() -> None:
 def test_one_label_is_a_linear_regression() -> None:
     data = points({"x": 4.0}, 0.07, noise=0.01)
     fit = fit_power(data)
-    x, y = np.log(data["flops"] / PFLOPS_DAY), np.log(data["loss"])
+    x, y = np.log(data["compute"]), np.log(data["loss"])
     line = stats.linregress(x, y)
     reach = stats.t.ppf(0.975, 3)
     assert fit.alpha == pytest.approx(-line.slope)
@@ -69,9 +68,9 @@ def test_one_label_is_a_linear_regression() -> None:
 def test_band_is_the_confidence_band_of_a_regression() -> None:
     data = points({"x": 4.0}, 0.07, noise=0.01)
     fit = fit_power(data)
-    x = np.log(data["flops"].to_numpy())
+    x = np.log(data["compute"].to_numpy())
     at = np.log(3e13)
-    squares = np.sum((np.log(data["loss"]) - fit.log_loss("x", data["flops"].to_numpy())) ** 2)
+    squares = np.sum((np.log(data["loss"]) - fit.log_loss("x", data["compute"].to_numpy())) ** 2)
     error = np.sqrt(squares / 3 * (1 / 5 + (at - x.mean()) ** 2 / np.sum((x - x.mean()) ** 2)))
     reach = stats.t.ppf(0.975, 3) * error
     low, high = fit.band("x", np.array([3e13]))
@@ -100,7 +99,7 @@ def test_irreducible_recovers_the_truth() -> None:
     assert fit.borne
     assert fit.e == pytest.approx(1.5, rel=0.01)
     assert fit.alpha == pytest.approx(0.3, rel=0.02)
-    at_1e13 = np.exp(fit.log_a) * (1e13 / PFLOPS_DAY) ** -fit.alpha
+    at_1e13 = np.exp(fit.log_a) * 1e13**-fit.alpha
     assert at_1e13 == pytest.approx([2.0, 1.8], rel=0.01)
     # y's curve is x's at M times the compute: 1.8 = 2 M^-0.3.
     assert fit.log_multiplier("y", "x") == pytest.approx(np.log(2 / 1.8) / 0.3, rel=0.01)

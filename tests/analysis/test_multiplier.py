@@ -40,7 +40,7 @@ def runs(
                 loss = e + 4 * (multiplier * flops / 1e13) ** -alpha
                 loss *= math.exp(shared + own * random.standard_normal())
                 rows.append((label, f"n{number}", seed, flops, loss))
-    return pd.DataFrame(rows, columns=["label", "size", "seed", "flops", "loss"])
+    return pd.DataFrame(rows, columns=["label", "size", "seed", "compute", "loss"])
 
 
 def by_key(found: list[Multiplier]) -> dict[tuple[str, str], Multiplier]:
@@ -83,13 +83,13 @@ def test_free_exponents_invert_the_curves() -> None:
     target = 7e12
     m = by_key(multipliers(one_seed, "base", target))["bad", FREE]
     lines = {
-        label: np.polyfit(np.log(part["flops"]), np.log(part["loss"]), 1)
+        label: np.polyfit(np.log(part["compute"]), np.log(part["loss"]), 1)
         for label, part in one_seed.groupby("label")
     }
     wanted = np.polyval(lines["bad"], math.log(target))
     log_compute = optimize.brentq(lambda x: np.polyval(lines["base"], x) - wanted, 0, 60)
     assert m.value == pytest.approx(math.exp(log_compute) / target)
-    assert m.target_flops == target
+    assert m.target == target
 
 
 def test_one_seed_has_no_interval_and_says_so() -> None:
@@ -132,7 +132,7 @@ def test_runs_without_a_partner_are_left_out() -> None:
 def test_targets_outside_the_runs_are_flagged() -> None:
     data = runs()
     inside = by_key(multipliers(data, "base"))["good", SHARED]
-    assert inside.target_flops == pytest.approx(2e13)
+    assert inside.target == pytest.approx(2e13)
     assert not inside.extrapolated
     assert "1.25x beyond" in inside.note
     for target in (1e11, 1e15):

@@ -35,12 +35,14 @@ def drawn(axes: Axes, gid: str) -> Any:
 
 
 def scaling_of(analysed: Any, **changes: Any) -> Scaling:
+    finished = analysed.results.finished.rename(columns={"flops": "compute"})
+    multipliers = of_model(analysed.tables["multipliers"])
     values: dict[str, Any] = {
         "labels": LABELS,
         "baseline": "prenorm",
-        "points": analysed.results.finished[["label", "flops", "loss"]],
+        "points": finished[["label", "compute", "loss"]],
         "curves": curves(analysed.tables["fits"]),
-        "multipliers": of_model(analysed.tables["multipliers"]),
+        "multipliers": multipliers.assign(target=multipliers["target_compute_flops"]),
         "arrow": "block_attnres",
     }
     return Scaling(**{**values, **changes})
@@ -54,7 +56,7 @@ def test_scaling_shows_every_run_and_the_fitted_lines(analysed: Callable[..., An
     for label in LABELS:
         own = scaling.points[scaling.points["label"] == label]
         points, curve = drawn(upper, f"points-{label}"), drawn(upper, f"curve-{label}")
-        np.testing.assert_array_equal(points.get_xdata(), own["flops"])
+        np.testing.assert_array_equal(points.get_xdata(), own["compute"])
         np.testing.assert_array_equal(points.get_ydata(), own["loss"])
         np.testing.assert_allclose(
             curve.get_ydata(), scaling.curves[label].loss(curve.get_xdata()), rtol=1e-12
@@ -147,7 +149,7 @@ def test_multipliers_are_dots_with_bars_and_open_without() -> None:
     assert list(drawn(axes, "interval-block_attnres").get_xdata()) == [0.8, 40.0]
     assert not [a for a in axes.get_children() if a.get_gid() == "interval-full_attnres"]
     lines = {line.get_label(): np.asarray(line.get_xdata())[0] for line in axes.lines}
-    assert lines["equal compute"] == 1
+    assert lines["no saving"] == 1
     assert lines["published 1.25×"] == 1.25
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["Full", "Block"]
 
@@ -300,8 +302,8 @@ def test_figures_on_disk_are_the_same_bytes_twice(
 def test_a_curve_inverts_itself_and_stops_at_its_floor() -> None:
     curve = Curve(a=2.0, alpha=0.1, e=1.0)
     compute = np.array([1e15, 1e18])
-    np.testing.assert_allclose(curve.flops(curve.loss(compute)), compute)
-    assert np.isnan(curve.flops(np.array([0.9]))).all()
+    np.testing.assert_allclose(curve.compute(curve.loss(compute)), compute)
+    assert np.isnan(curve.compute(np.array([0.9]))).all()
 
 
 def test_the_result_is_the_shared_exponent(analysed: Callable[..., Any]) -> None:

@@ -49,7 +49,7 @@ def tiny(corpus: Path, **changes: Any) -> Study:
             "tokens_per_parameter": 0.1,
             "log_every": 1,
         },
-        "evaluation": {"inspection_tokens": 0},
+        "evaluation": {"inspection_tokens": 0, "calibration_rounds": 0},
     }
     return parse_study(yaml.safe_dump(values | changes), "tiny.yaml")
 
@@ -237,7 +237,7 @@ def test_tasks_left_are_those_without_a_record(tmp_path: Path) -> None:
 
 def test_finished_runs_of_the_largest_size_are_inspected_once(corpus: Path, tmp_path: Path) -> None:
     sizes = {f"d{d}": {"d_model": d, "n_layers": 1, "n_heads": 1} for d in (16, 8)}
-    study = tiny(corpus, sizes=sizes, evaluation={"inspection_tokens": 70})
+    study = tiny(corpus, sizes=sizes, evaluation={"inspection_tokens": 70, "calibration_rounds": 0})
     quiet: dict[str, Any] = {"say": lambda line: None}
     first = run_study(study, tmp_path, LocalExecutor(1), **quiet)
     assert not first.failures
