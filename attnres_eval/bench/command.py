@@ -13,6 +13,8 @@ from attnres_eval.bench.sizes import bench_shape
 from attnres_eval.errors import UserError
 from attnres_eval.variants import VARIANTS, parse_options
 
+FIGURES = "figures"
+
 
 def run_bench(
     variants: str | None,
@@ -58,7 +60,10 @@ def run_bench(
         say(f"{section.name}: {section.title}")
         rows += _stamped(section.measure(plan))
         if out is not None:
+            # After every section: what is measured survives an interruption.
             write_rows(out, merged(earlier, rows))
+    if out is not None:
+        _write_pages(merged(earlier, rows), out)
     return rows
 
 
@@ -90,6 +95,14 @@ def _check(plan: Plan) -> None:
                 parse_options(name, {}).check(shape)
             except ValueError as error:
                 raise UserError(f"variant {name} at size {size}: {error}") from None
+
+
+def _write_pages(rows: list[Row], out: Path) -> None:
+    from attnres_eval.bench.figures import growth_figure, worth_figure
+    from attnres_eval.bench.readme import write_readme
+
+    figures = [growth_figure(rows, out / FIGURES), worth_figure(rows, out / FIGURES)]
+    write_readme(out / "README.md", rows, [figure for figure in figures if figure is not None])
 
 
 def _stamped(rows: list[Row]) -> list[Row]:

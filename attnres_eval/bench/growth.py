@@ -7,6 +7,7 @@ import numpy as np
 from attnres_eval.bench.exponents import Array, Power, fit_power, slope
 from attnres_eval.bench.ladders import LADDERS, Ladder
 from attnres_eval.bench.memory import PROCESSES, UNKNOWN, peak_bytes
+from attnres_eval.bench.names import LESS, MEMORY, TIME, points_of
 from attnres_eval.bench.ours import default_precision
 from attnres_eval.bench.plan import Plan
 from attnres_eval.bench.rounds import once, summary
@@ -16,7 +17,6 @@ from attnres_eval.bench.steps import BASE, step_times
 
 Series = dict[str, Array]
 """By variant, PreNorm among them: values by point and round, (P, R)."""
-TIME, MEMORY = "milliseconds of a step", "MiB of a step"
 
 
 def time_growth(ladder: Ladder, precision: str, rounds: int) -> Series:
@@ -69,18 +69,23 @@ def rows_of(
     """Every point of every variant, then the exponents of what is a variant's own."""
     common: dict[str, Any] = {"precision": precision, "rounds": rounds}
     if series is None:
-        quantity = f"growth with {ladder.name}, {unit}"
-        return [measured_row("growth", quantity, None, None, note=UNKNOWN)]
+        return [measured_row("growth", points_of(unit, ladder), None, None, note=UNKNOWN)]
     rows = []
-    for name, values in series.items():
-        for index, point in enumerate(ladder.points):
-            quantity, size = f"growth with {ladder.name}, {unit}", ladder.setting(point).size
-            measured = summary(list(values[index]))
-            rows.append(
-                measured_row(
-                    "growth", quantity, size, measured, variant=name, at=float(point), **common
+    own = {name: series[name] - series[BASE] for name in ladder.variants}
+    for what, shown in ((unit, series), (f"{unit} {LESS}", own)):
+        for name, values in shown.items():
+            for point, rounds_R in zip(ladder.points, values, strict=True):
+                rows.append(
+                    measured_row(
+                        "growth",
+                        points_of(what, ladder),
+                        ladder.setting(point).size,
+                        summary(list(rounds_R)),
+                        variant=name,
+                        at=float(point),
+                        **common,
+                    )
                 )
-            )
     for name in ladder.variants:
         power = own_power(ladder, series, name)
         expected = (
@@ -89,7 +94,7 @@ def rows_of(
         )
         if unit == MEMORY:
             expected = "bytes that are kept depend on the implementation"
-        quantity = f"exponent of {unit} over {ladder.name}, {name} less {BASE}"
+        quantity = f"exponent over {ladder.name}: {unit}, {name} {LESS}"
         note = f"lost in noise; {expected}"
         if power is not None:
             note = f"95% interval {power.low:.2f} to {power.high:.2f}; {expected}"

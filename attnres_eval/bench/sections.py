@@ -30,13 +30,13 @@ SECTIONS = {
     for section in (
         Section("steps", "Training step over PreNorm's", 6),
         Section("peers", "Training speed over public implementations", 25),
-        Section("memory", "Peak memory of a training step over PreNorm's", 6),
-        Section("decoding", "Cached decoding over PreNorm's", 4),
-        Section("utilisation", "Model FLOPs utilisation", 1),
+        Section("memory", "Peak memory of a training step over PreNorm's", 4),
+        Section("decoding", "Cached decoding over PreNorm's", 6),
+        Section("utilisation", "Model FLOPs utilisation", 2),
         Section("throughput", "Throughput of a study", 3),
+        Section("startup", "Waiting for help and for the first step", 5),
         Section("growth", "Growth with depth, sequence length and sources", 15),
-        Section("worth", "Step times for the figure of cost against loss", 3),
-        Section("startup", "Waiting for help and for the first step", 6),
+        Section("worth", "Cost against loss", 2),
     )
 }
 

@@ -1,5 +1,6 @@
 """Step times of a study's labels, to be held against the losses that the study measured."""
 
+from attnres_eval.bench.names import WORTH
 from attnres_eval.bench.ours import default_precision
 from attnres_eval.bench.plan import Plan
 from attnres_eval.bench.rounds import ratio
@@ -9,8 +10,6 @@ from attnres_eval.bench.steps import BASE, Labelled, step_times
 from attnres_eval.shape import ModelShape
 from attnres_eval.study import Study
 from attnres_eval.sweep.folder import read_study
-
-QUANTITY = "training step over prenorm's, for the figure of cost against loss"
 
 
 def labels_of(study: Study, shape: ModelShape) -> Labelled:
@@ -41,11 +40,12 @@ def measure(plan: Plan) -> list[Row]:
     return [
         measured_row(
             "worth",
-            QUANTITY,
+            WORTH,
             MIDDLE,
             ratio(times, label, BASE),
             precision=precision,
             rounds=plan.rounds,
+            note=plan.results.as_posix(),
             variant=label,
         )
         for label in labels
