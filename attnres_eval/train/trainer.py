@@ -10,6 +10,7 @@ from attnres_eval.model.kernels.switch import kernels
 from attnres_eval.model.transformer import Transformer
 from attnres_eval.records import Machine
 from attnres_eval.study import RunConfig
+from attnres_eval.train.allocator import keep_freed_memory
 from attnres_eval.train.compiler import compiled
 from attnres_eval.train.optimiser import Optimiser
 
@@ -30,6 +31,8 @@ class Trainer:
         """Fixes threads, precision, kernels and compilation; to be called before a step."""
         self.machine = machine
         torch.set_num_threads(machine.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.loss_of = compiled(self.model.loss) if machine.compiled else self.model.loss
 
     def computing(self) -> contextlib.ExitStack:
