@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from attnres_eval.evaluate.trees import Ints, Row, Tree, plan
+from attnres_eval.model.kernels.decode import Room
 
 RESCALED = ("dynamic", "longrope")
 """Rotary embeddings whose frequencies depend on the longest row of a pass."""
@@ -65,6 +66,16 @@ class Growing(DynamicLayer):  # type: ignore[misc]
         self.keys[:, :, start : self.filled] = keys
         self.values[:, :, start : self.filled] = values
         return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
+
+    def room(self) -> Room | None:
+        """The buffers for one more token; None where they are not allocated or full."""
+        if not self.allocated or self.filled == self.capacity:
+            return None
+        return Room(self.keys, self.values, self.filled)
+
+    def appended(self) -> None:
+        """Counts a token whose keys and values have been put into the buffers."""
+        self.filled += 1
 
     def get_seq_length(self) -> int:
         if not self.allocated and self.prefix is not None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnres_eval.model.kernels import ops
+from attnres_eval.model.kernels.decode import decode_step
 from attnres_eval.model.residuals import build_residual
 from attnres_eval.model.residuals.base import NORM_EPSILON, QKV, Residual
 from attnres_eval.shape import ModelShape
@@ -215,7 +216,11 @@ class Transformer(nn.Module):
         if positions_BT is None:
             positions_BT = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)[None]
         rotary = rotary_table(positions_BT, self.shape.head_dim)
-        state = self.residual.start(self.embedding(tokens_BT))
+        embedded_BTD = self.embedding(tokens_BT)
+        decoded_BTD = self._decoded(embedded_BTD, rotary, mask, cache)
+        if decoded_BTD is not None:
+            return decoded_BTD
+        state = self.residual.start(embedded_BTD)
         for index in range(len(self.layers)):
             if self.activation_checkpointing and self.training:
                 state = torch.utils.checkpoint.checkpoint(
@@ -234,6 +239,22 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Hidden states after the final norm, (B, T, D); arguments as of `trunk`."""
         return self.final_norm(self.trunk(tokens_BT, positions_BT, mask, cache))
+
+    def _decoded(
+        self,
+        embedded_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: KeyValueCache | None,
+    ) -> Tensor | None:
+        """One more token of each row by a compiled step; None where it must go layer by layer."""
+        if cache is None or embedded_BTD.shape[1] != 1 or torch.is_grad_enabled():
+            return None
+        residual = self.residual
+        plan = residual.decode_plan() if "decode_plan" in vars(type(residual)) else None
+        if plan is None:
+            return None
+        return decode_step(self.layers, self.shape, plan, embedded_BTD, rotary, mask, cache)
 
     def _layer(
         self,

@@ -20,7 +20,10 @@ def _function(name: str) -> Any:
 
 
 def call(
-    name: str, kind: int, sizes: tuple[int, ...], *arguments: Tensor | Sequence[Tensor] | None
+    name: str,
+    kind: int,
+    sizes: tuple[int, ...],
+    *arguments: Tensor | Sequence[Tensor | None] | None,
 ) -> None:
     """Calls a kernel.
 
@@ -28,7 +31,8 @@ def call(
         name: of the function in `cpp/kernels.cpp`.
         kind: its types, one of `attnres_eval.model.kernels.switch`.
         sizes: what stands before the tensors.
-        arguments: contiguous tensors on the processor, lists of them, or None for a null pointer.
+        arguments: contiguous tensors on the processor, lists of them, or None for a null pointer,
+            which a list may have too.
     """
     _function(name)(
         ctypes.c_int(kind),
@@ -38,12 +42,13 @@ def call(
     )
 
 
-def _pointer(argument: Tensor | Sequence[Tensor] | None) -> Any:
+def _pointer(argument: Tensor | Sequence[Tensor | None] | None) -> Any:
     if isinstance(argument, Tensor):
         return ctypes.c_void_p(argument.data_ptr())
     if argument is None:
         return ctypes.c_void_p(0)
-    return (ctypes.c_void_p * len(argument))(*(one.data_ptr() for one in argument))
+    pointers = (None if one is None else one.data_ptr() for one in argument)
+    return (ctypes.c_void_p * len(argument))(*pointers)
 
 
 def output_dtype(kind: int) -> torch.dtype:

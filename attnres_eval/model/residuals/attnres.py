@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from attnres_eval.model.kernels.decode import DecodePlan
 from attnres_eval.model.kernels.depth import FusedSource
 from attnres_eval.model.residuals.depth import DepthAttention, Source, Sources, plain
 from attnres_eval.shape import ModelShape
@@ -35,6 +36,9 @@ class FullAttnRes(DepthAttention):
 
     def finish(self, state: Sources) -> Tensor:
         return self.mix(self.shape.n_sublayers, state)
+
+    def decode_plan(self) -> DecodePlan | None:
+        return self.plan_of(range(1, self.shape.n_sublayers + 1))
 
 
 class Part(NamedTuple):
@@ -120,6 +124,10 @@ class BlockAttnRes(DepthAttention):
 
     def finish(self, state: BlockState) -> Tensor:
         return self.mix(self.shape.n_sublayers, state.finished)
+
+    def decode_plan(self) -> DecodePlan | None:
+        ends = sorted(set(self.block_end.values()))
+        return self.plan_of([1 + ends.index(end) for _, end in sorted(self.block_end.items())])
 
     def _open_block(self, finished: Sources, first: int) -> BlockState:
         # The first sublayer of a block has no partial sum to merge, so it takes the plain form.

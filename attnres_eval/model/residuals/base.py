@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attnres_eval.model.kernels.decode import DecodePlan
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
 
@@ -92,6 +93,13 @@ class Residual(nn.Module):
     def separate_inputs(self, layer: int) -> bool:
         """Whether `read` returns a `QKV` for this layer's attention, which then has three norms."""
         return False
+
+    def decode_plan(self) -> DecodePlan | None:
+        """What the compiled step of decoding does in the place of the verbs; None without such.
+
+        It speaks for the class that defines it and not for subclasses, whose verbs may differ.
+        """
+        return None
 
     def learning_rate_factors(self) -> dict[str, float]:
         """Parameters whose learning rate is the recipe's times a factor, where the method says."""

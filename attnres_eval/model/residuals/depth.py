@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnres_eval.model.kernels import depth as fused
+from attnres_eval.model.kernels.decode import DecodePlan
 from attnres_eval.model.kernels.depth import FusedSource, Queries
 from attnres_eval.model.residuals.base import NORM_EPSILON, Residual
 from attnres_eval.shape import ModelShape
@@ -216,6 +217,15 @@ class DepthAttention(Residual):
         groups = zip(*(source.chunk(self.mixing.heads, -1) for source in values), strict=True)
         mixes = zip(weights_SBTH.unbind(-1), groups, strict=True)
         return torch.cat([weighted_sum(weights_SBT, group) for weights_SBT, group in mixes], -1)
+
+    def plan_of(self, slots: Sequence[int]) -> DecodePlan | None:
+        """The compiled step where sublayers add to these sources; None where it mixes otherwise."""
+        mixing, query = self.mixing, self.query
+        learned = mixing.mixing == "softmax" and mixing.query == "learned" and mixing.heads == 1
+        if not learned or query is None or mixing.window is not None or self.frozen:
+            return None
+        queries_RD = self._as_queries(query, slice(None))
+        return DecodePlan(tuple(slots), queries_RD, self.gain is not None)
 
     def visible(self, sources: Sources) -> Sources:
         """The embedding and the latest sources of the window."""

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from attnres_eval.model.kernels.decode import DecodePlan
 from attnres_eval.model.residuals.base import Residual
 
 
@@ -19,3 +20,6 @@ class PreNorm(Residual):
 
     def finish(self, state: Tensor) -> Tensor:
         return state
+
+    def decode_plan(self) -> DecodePlan:
+        return DecodePlan(slots=(0,) * self.shape.n_sublayers)

@@ -1,6 +1,7 @@
 // What Python calls. `kind` names the types: 0 all fp32; 1 bf16 products of fp32 inputs, with bf16
 // outputs; 2 the same of bf16 inputs.
 #include "attention.h"
+#include "decode.h"
 #include "depth.h"
 #include "loss.h"
 
@@ -89,5 +90,16 @@ void loss_forward(int kind, int threads, int64_t M, int64_t K, int64_t N, const 
                   const float* weights, double* loss, void* d_x, float* d_gain, float* d_weight) {
   FOR_KIND((loss_forward<P>((const X*)x, gain, weight, targets, weights, loss, (X*)d_x, d_gain,
                             d_weight, M, K, N, threads)))
+}
+
+// All fp32. layers: `DecodeLayer`, one after another; the rest as in `DecodeStep`.
+void decode_step(int, int threads, int64_t B, int64_t D, int64_t H, int64_t G, int64_t K, int64_t F,
+                 int64_t layers, int64_t sources, int64_t length, int64_t capacity,
+                 int64_t table_row, int64_t mask_row, int64_t normed, const float* embedding,
+                 const void* pointers, const int64_t* slots, const float* queries, const float* cos,
+                 const float* sin, const float* mask, float* out) {
+  DecodeStep step = {D, H, G, K, F, layers, sources, length, capacity, table_row, mask_row,
+                     normed != 0, (const DecodeLayer*)pointers, slots, queries, cos, sin, mask};
+  decode_step(step, embedding, out, B, threads);
 }
 }
