@@ -1,5 +1,6 @@
 """Compiles the kernels once for a processor and keeps the library with the user's caches."""
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -56,13 +57,25 @@ def library() -> ctypes.CDLL | None:
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     path = cache_folder() / "kernels" / f"{key}.so"
     try:
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as new:
-                _compile(command, new)
-        return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
-        return None
+        return _load(path) if path.is_file() else _built(command, path)
+    except OSError:
+        # Damaged, or not to be written: once more from the sources, then without.
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return _built(command, path)
+    except subprocess.SubprocessError:
+        pass
+    return None
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    return ctypes.CDLL(str(path))
+
+
+def _built(command: list[str], path: Path) -> ctypes.CDLL:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as new:
+        _compile(command, new)
+    return _load(path)
 
 
 def _compile(command: list[str], target: Path) -> None:
