@@ -26,6 +26,11 @@ def kernels(wanted: bool) -> Iterator[None]:
         _wanted = before
 
 
+def wanted() -> bool:
+    """Whether the kernels may stand in."""
+    return _wanted
+
+
 def available(device: torch.device) -> bool:
     """Whether there are kernels for the device."""
     return device.type == "cpu" and library() is not None

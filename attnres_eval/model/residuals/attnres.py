@@ -7,6 +7,7 @@ from torch import Tensor
 
 from attnres_eval.model.kernels.decode import DecodePlan
 from attnres_eval.model.kernels.depth import FusedSource
+from attnres_eval.model.residuals import flash
 from attnres_eval.model.residuals.depth import DepthAttention, Source, Sources, plain
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants.attnres import BlockOptions, block_sources, capped, full_sources
@@ -42,11 +43,11 @@ class FullAttnRes(DepthAttention):
 
 
 class Part(NamedTuple):
-    """An unfinished softmax over the finished blocks, for one reader (online softmax)."""
+    """What one reader gets of the finished blocks alone, and how much that weighs."""
 
-    maximum_BT1: Tensor
-    normaliser_BT1: Tensor
-    sum_BTD: Tensor
+    mixed_BTD: Tensor
+    logsumexp_BT1: Tensor
+    """Of its scores of the finished blocks."""
 
 
 class BlockState(NamedTuple):
@@ -59,7 +60,7 @@ class BlockState(NamedTuple):
     closing_BTD: Tensor | None = None
     """What the running block would leave behind if it ended here, where that is another sum."""
     parts: tuple[Part, ...] = ()
-    """First phase of the running block's later sublayers; empty in the plain form."""
+    """First phase of the running block's readers; empty in the plain form."""
 
 
 class BlockAttnRes(DepthAttention):
@@ -69,6 +70,7 @@ class BlockAttnRes(DepthAttention):
 
     With `two_phase`, one batched pass over the finished blocks serves all sublayers of a block,
     and each then merges its partial sum by online softmax; the result is the same to rounding.
+    The package flash-attn-res takes this form wherever it can compute it (see `flash`).
     """
 
     def __init__(self, shape: ModelShape, options: BlockOptions) -> None:
@@ -76,6 +78,7 @@ class BlockAttnRes(DepthAttention):
         counts = capped(block_sources(options.bounds(shape)), mixing.window)
         super().__init__(shape, options, counts, mixing)
         self.two_phase = mixing.two_phase
+        self.flashable = self.fusible and mixing.key_norm and mixing.window is None
         self.fusible = self.fusible and not self.two_phase
         self.block_end = {
             sublayer: end for first, end in options.bounds(shape) for sublayer in range(first, end)
@@ -88,15 +91,29 @@ class BlockAttnRes(DepthAttention):
         return state, self._read(state, sublayer)
 
     def _read(self, state: BlockState, sublayer: int) -> Tensor:
-        partial = state.partial
+        finished, partial = state.finished, state.partial
+        if not state.parts or sublayer < self.first_mixing:
+            sources = finished if partial is None else self.visible((*finished, partial))
+            return self.mix(sublayer, sources)
+        # The parts are those of the block's readers, up to its end.
+        part = state.parts[sublayer - self._end(sublayer)]
         if partial is None:
-            return self.mix(sublayer, state.finished)
-        if not state.parts:
-            return self.mix(sublayer, self.visible((*state.finished, partial)))
-        # The parts are those of the block's later sublayers, up to its end.
-        part = state.parts[sublayer - self.block_end[sublayer]]
+            return part.mixed_BTD.to(finished[0].values_BTD.dtype)
         (partial,) = plain((partial,))
+        if self.by_flash(partial.values_BTD):
+            (query_D,) = self._queries(range(sublayer, sublayer + 1))
+            return flash.merge(*part, partial.values_BTD, query_D)
         return _merge(part, partial.values_BTD, self.coefficient(partial.score(sublayer)))
+
+    def _end(self, reader: int) -> int:
+        """The end of the reader's block; the output's aggregation is one of its own."""
+        return self.block_end.get(reader, reader + 1)
+
+    def _queries(self, readers: range) -> Tensor:
+        """Queries with gain and scale in them, (R, D), fp32."""
+        assert self.query is not None, "flashable"
+        rows = slice(readers.start - self.first_mixing, readers.stop - self.first_mixing)
+        return self._as_queries(self.query[rows], rows)
 
     def write(self, state: BlockState, sublayer: int, output_BTD: Tensor) -> BlockState:
         after, end = sublayer + 1, self.block_end[sublayer]
@@ -123,32 +140,33 @@ class BlockAttnRes(DepthAttention):
         return None
 
     def finish(self, state: BlockState) -> Tensor:
-        return self.mix(self.shape.n_sublayers, state.finished)
+        return self._read(state, self.shape.n_sublayers)
 
     def decode_plan(self) -> DecodePlan | None:
         ends = sorted(set(self.block_end.values()))
         return self.plan_of([1 + ends.index(end) for _, end in sorted(self.block_end.items())])
 
     def _open_block(self, finished: Sources, first: int) -> BlockState:
-        # The first sublayer of a block has no partial sum to merge, so it takes the plain form.
-        if self.two_phase and first + 1 < self.block_end.get(first, 0):
-            return BlockState(finished, parts=self._first_phase(first + 1, finished))
+        # The first reader of all has one source, and takes it as it is.
+        readers = range(max(first, self.first_mixing), self._end(first))
+        if readers and (self.two_phase or self.by_flash(finished[0].values_BTD)):
+            return BlockState(finished, parts=self._first_phase(readers, finished))
         return BlockState(finished)
 
-    def _first_phase(self, first: int, finished: Sources) -> tuple[Part, ...]:
-        """Softmax parts over the finished blocks, one pass for the readers up to the block's end.
+    def _first_phase(self, readers: range, finished: Sources) -> tuple[Part, ...]:
+        """What each reader gets of the finished blocks, in one pass for all.
 
         The scores are marked as coefficients: all that multiplies a source follows from them.
         """
-        readers = range(first, self.block_end[first])
-        values_SBTD = torch.stack([source.values_BTD for source in finished]).float()
+        values_SBTD = torch.stack([source.values_BTD for source in finished])
+        if self.by_flash(values_SBTD):
+            return tuple(map(Part, *flash.first_phase(values_SBTD, self._queries(readers))))
         logits_RSBT1 = torch.stack([self.logits(reader, plain(finished)) for reader in readers])
         logits_RSBT1 = self.coefficient(logits_RSBT1)
-        maximum_RBT1 = logits_RSBT1.amax(1)
-        weights_RSBT1 = (logits_RSBT1 - maximum_RBT1[:, None]).exp()
+        weights_RSBT = logits_RSBT1.softmax(1).squeeze(-1)
         with torch.autocast(values_SBTD.device.type, enabled=False):
-            sums_RBTD = torch.einsum("rsbt,sbtd->rbtd", weights_RSBT1.squeeze(-1), values_SBTD)
-        return tuple(map(Part, maximum_RBT1, weights_RSBT1.sum(1), sums_RBTD))
+            mixed_RBTD = torch.einsum("rsbt,sbtd->rbtd", weights_RSBT, values_SBTD.float())
+        return tuple(map(Part, mixed_RBTD, logits_RSBT1.logsumexp(1)))
 
 
 class RmsBlockAttnRes(BlockAttnRes):
@@ -160,11 +178,6 @@ class RmsBlockAttnRes(BlockAttnRes):
 
 
 def _merge(part: Part, partial_BTD: Tensor, logit_BT1: Tensor) -> Tensor:
-    """Adds one more source to an unfinished softmax and finishes it: (B, T, D)."""
-    maximum_BT1 = torch.maximum(part.maximum_BT1, logit_BT1)
-    earlier_BT1 = (part.maximum_BT1 - maximum_BT1).exp()
-    weight_BT1 = (logit_BT1 - maximum_BT1).exp()
-    normaliser_BT1 = part.normaliser_BT1 * earlier_BT1 + weight_BT1
-    mixed_BTD = part.sum_BTD * (earlier_BT1 / normaliser_BT1)
-    mixed_BTD = mixed_BTD + partial_BTD.float() * (weight_BT1 / normaliser_BT1)
-    return mixed_BTD.to(partial_BTD.dtype)
+    """Adds one more source to a softmax over others: (B, T, D)."""
+    weight_BT1 = (logit_BT1 - part.logsumexp_BT1).sigmoid()
+    return torch.lerp(part.mixed_BTD, partial_BTD.float(), weight_BT1).to(partial_BTD.dtype)

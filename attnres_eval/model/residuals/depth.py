@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from attnres_eval.model.kernels import depth as fused
 from attnres_eval.model.kernels.decode import DecodePlan
 from attnres_eval.model.kernels.depth import FusedSource, Queries
+from attnres_eval.model.residuals import flash
 from attnres_eval.model.residuals.base import NORM_EPSILON, Residual
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
@@ -28,7 +29,7 @@ class Source(NamedTuple):
     first_reader: int
     """The reader that the first of the scores is for."""
     scores_BTH: tuple[Tensor, ...]
-    """Logits w_r . RMSNorm_r(v), fp32, one a reader; empty where there are no learned queries."""
+    """Logits w_r . RMSNorm_r(v), fp32, one a reader; empty without queries or by `flash`."""
 
     def score(self, reader: int) -> Tensor:
         """The logits of this source for one reader, (B, T, H)."""
@@ -95,6 +96,8 @@ class DepthAttention(Residual):
             mixing.mixing == "softmax" and mixing.query == "learned" and mixing.heads == 1
         )
         """Whether the compiled kernels know this way to mix."""
+        self.flashable = False
+        """Whether the package flash-attn-res does."""
         readers, width = len(self.counts), shape.d_model
         learned, normed = mixing.query == "learned", mixing.key_norm
         sizes = {
@@ -145,6 +148,8 @@ class DepthAttention(Residual):
                 return source
         if addend_BTD is not None:
             values_BTD = values_BTD + addend_BTD
+        if self.by_flash(values_BTD):
+            return Source(values_BTD.to(torch.bfloat16), None, first, ())
         inverse_rms_BT1: Tensor | None = None
         scores_BTH: tuple[Tensor, ...] = ()
         if self.gain is not None:
@@ -157,6 +162,10 @@ class DepthAttention(Residual):
                 scores = scores * inverse_rms_BT1
             scores_BTH = scores.split(self.mixing.heads, -1)
         return Source(values_BTD, inverse_rms_BT1, first, scores_BTH)
+
+    def by_flash(self, values: Tensor) -> bool:
+        """Whether the package flash-attn-res scores and mixes such sources."""
+        return self.flashable and not self.frozen and flash.takes(values)
 
     def _scores(self, values_BTD: Tensor, query_RD: Tensor) -> Tensor:
         """Products of all groups of channels, (B, T, R * H)."""
