@@ -40,7 +40,7 @@ check: setup-dev
 	$(BIN)/mypy attnres_eval cli.py benchmarks
 
 bench: setup-dev
-	$(ONE_THREAD) $(BIN)/python benchmarks/training_step.py
+	$(ONE_THREAD) $(BIN)/attnres-eval bench --results results/zoo --out benchmarks --format markdown
 
 docs: setup
 	$(BIN)/python -m attnres_eval.catalogue > docs/variants.md.new

@@ -11,6 +11,7 @@ from attnres_eval.bench.rows import SHOWN, Row
 from attnres_eval.bench.sections import Section, chosen_sections
 from attnres_eval.bench.sizes import bench_shape
 from attnres_eval.errors import UserError
+from attnres_eval.sweep.folder import read_study
 from attnres_eval.variants import VARIANTS, parse_options
 
 FIGURES = "figures"
@@ -53,6 +54,8 @@ def run_bench(
     )
     chosen = chosen_sections(sections)
     _check(plan)
+    if results is not None:
+        read_study(results)
     earlier = [] if out is None else read_rows(out)
     say(f"about {minutes(chosen, plan):.0f} minutes where nothing else runs")
     rows: list[Row] = []

@@ -1,6 +1,7 @@
 """Training speed of ours over its peers', each at the fastest of its settings."""
 
 import gc
+import time
 from collections.abc import Callable, Mapping
 
 from attnres_eval.bench.ours import our_step, precisions
@@ -15,11 +16,15 @@ from attnres_eval.shape import ModelShape
 TRIAL_ROUNDS = 3
 
 
-def fastest(makers: Mapping[str, Callable[[], Turn]], rounds: int = TRIAL_ROUNDS) -> str:
+def fastest(
+    makers: Mapping[str, Callable[[], Turn]],
+    rounds: int = TRIAL_ROUNDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> str:
     """The setting of the shortest median, each tried alone so that one model is held at a time."""
     medians = {}
     for setting, make in makers.items():
-        times = interleave({setting: make()}, rounds)
+        times = interleave({setting: make()}, rounds, clock=clock)
         medians[setting] = summary(times[setting]).value
         gc.collect()
     return min(medians, key=lambda setting: medians[setting])
@@ -86,7 +91,9 @@ def measure(plan: Plan) -> list[Row]:
     chosen = tuple(name for name in names if name in PEERS)
     for size in plan.sizes:
         plan.say(f"peers: {size}")
-        times, settings = peer_times(bench_shape(size), chosen, plan.rounds, plan.say)
+        times, settings = peer_times(
+            bench_shape(size), chosen, plan.rounds, plan.say, TOKENS_A_STEP
+        )
         for name in chosen:
             for peer, aim in PEERS[name]:
                 here = peer.name in times

@@ -19,14 +19,14 @@ HOW = {
     "steps": "Loss, gradients, clipping and AdamW on 2,048 tokens in sequences of 256, in the"
     " precision that a run of the width takes by itself.",
     "peers": "Peers train models of the same shape (as many parameters, but for the residual's own)"
-    " on the same tokens with the same clipping and torch's fused AdamW, each at the best of fp32 and"
-    " bf16 autocast and of its implementations of attention; none but Llama is tried compiled."
+    " on the same tokens with the same clipping and torch's fused AdamW, each at the best of fp32"
+    " and bf16 autocast and of its implementations of attention; none but Llama is tried compiled."
     " The packages of several streams run around our sublayers, so that only the residual differs."
     " x-transformers' attention over depth (`attn_aggregated_residuals`) makes its queries from the"
     " latest hidden state.",
     "memory": "The high-water mark of a fresh process's resident memory over three steps, less what"
     " it held before the model was made: weights, gradients, AdamW's moments, what backward"
-    " passes keep, buffers, and what the allocator holds back; not Python, torch or other libraries.",
+    " passes keep, buffers, and what the allocator holds back; not Python, torch or libraries.",
     "decoding": "64 tokens behind prompts of 64 as evaluation decodes them, in fp32.",
     "utilisation": "6 N D and causal attention by the convention of `attnres_eval/cost.py`, without"
     " the residual's own work, over the rate of the fastest product of two squares of 512 to 2,048,"

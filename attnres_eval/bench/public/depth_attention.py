@@ -33,7 +33,7 @@ def _attn_res(shape: ModelShape, mode: str) -> tuple[nn.Module, LossOf]:
         # It rounds the width up to a multiple of 8: a little less than ours ends at ours.
         ffn_mult=(shape.d_ff - 0.5) / shape.d_model,
         attn_res_mode=attn_res.AttnResMode[mode],
-        n_blocks=NUM_BLOCKS,
+        n_blocks=min(NUM_BLOCKS, shape.n_sublayers),
     )
     model = attn_res.AttnResTransformer(config).train()
 

@@ -1,0 +1,136 @@
+"""Every measurement at a size that takes a moment."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnres_eval.bench import startup, utilisation
+from attnres_eval.bench.child import ask
+from attnres_eval.bench.decoding import decoding_times
+from attnres_eval.bench.ours import batch, our_step
+from attnres_eval.bench.resident import added_bytes
+from attnres_eval.bench.rounds import interleave, ratio
+from attnres_eval.bench.sizes import bench_shape, size_title
+from attnres_eval.bench.steps import step_times
+from attnres_eval.bench.throughput import throughput
+from attnres_eval.bench.worth import labels_of
+from attnres_eval.cost import model_cost
+from attnres_eval.errors import UserError
+from attnres_eval.study import Study
+from attnres_eval.variants import parse_options
+
+TINY = bench_shape("d16x4", context=16)
+TOKENS = 64
+
+
+def test_a_step_over_itself_is_about_one() -> None:
+    shape = bench_shape("d32x4", context=64)
+    turns = {name: our_step(shape, "prenorm", "fp32", tokens=256) for name in ("one", "other")}
+    times = interleave(turns, 15, warmups=2)
+    assert 0.5 < ratio(times, "other", "one").value < 2
+
+
+def test_step_times_of_labels() -> None:
+    times = step_times(TINY, {"two": ("block_attnres", {"num_blocks": 2})}, "fp32", 2, TOKENS)
+    assert {name: len(seconds) for name, seconds in times.items()} == {"prenorm": 2, "two": 2}
+
+
+def test_a_step_trains() -> None:
+    step = our_step(TINY, "block_attnres", "fp32", tokens=TOKENS)
+    losses = [float(step()) for _ in range(20)]  # type: ignore[arg-type]
+    assert losses[-1] < losses[0]
+    assert batch(TINY, TOKENS).shape == (4, 17)
+
+
+def test_decoding_takes_time_for_each_token() -> None:
+    few = decoding_times(TINY, ("block_attnres",), 2, 2, prompt=4, new=2)
+    assert set(few) == {"prenorm", "block_attnres"}
+    assert all(seconds > 0 for seconds in few["prenorm"])
+
+
+def test_utilisation_counts_what_cost_counts_without_the_residual(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(utilisation, "BURST_FLOPS", 1e7)
+    cost = model_cost(TINY, "full_attnres", parse_options("full_attnres", {}))
+    forward = cost.forward_flops_per_token - cost.residual_flops_per_token
+    assert utilisation.step_flops(TINY, TOKENS) == pytest.approx(3 * forward * TOKENS)
+    share, rate, best = utilisation.utilisation(TINY, "fp32", 2, tokens=TOKENS, squares=(32, 64))
+    assert 0 < share.value < 1
+    assert rate.value > 1e8
+    assert best.split()[-1] in ("32", "64")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say")
+def test_more_tokens_take_more_memory() -> None:
+    shape = bench_shape("d64x4")
+    few, many = (added_bytes(shape, "prenorm", {}, "fp32", tokens) for tokens in (256, 4096))
+    assert few is not None
+    assert many is not None
+    # Logits, four hidden states of each layer and more, in fp32, of 3,840 tokens.
+    assert many - few > 3840 * 4 * (64 * 4 * 4)
+
+
+def test_throughput_of_one_process_over_one_is_about_one() -> None:
+    measured = throughput("d16x4", "fp32", 2, 1, seconds=0.05, tokens=TOKENS)
+    assert 0.2 < measured.value < 5
+
+
+def test_a_process_of_its_own_answers_or_fails_in_a_line() -> None:
+    arguments: dict[str, Any] = {"size": "d16x4", "variant": "prenorm", "compiled": False}
+    assert 0 < ask("first_step", arguments) < 10
+    with pytest.raises(UserError, match=r"bench first_step .* failed: .*d16"):
+        ask("first_step", {**arguments, "size": "d16"})
+
+
+def test_help_and_first_step_are_timed_as_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    times = startup.help_times(1)
+    assert set(times) == {startup.HELP, startup.IMPORTS}
+    asked: list[dict[str, Any]] = []
+
+    def record(module: str, arguments: dict[str, Any], environment: dict[str, str]) -> float:
+        asked.append({"module": module, **arguments, **environment})
+        return 1.0
+
+    monkeypatch.setattr(startup, "ask", record)
+    assert startup.first_step_seconds("d16x4", "prenorm", True, tmp_path) < 1
+    assert asked[0]["compiled"] is True
+    assert asked[0]["TORCHINDUCTOR_CACHE_DIR"].startswith(str(tmp_path))
+
+
+def test_labels_of_a_study_keep_their_options() -> None:
+    study = Study.model_validate(
+        {
+            "name": "s",
+            "variants": {"prenorm": {}, "two": {"variant": "block_attnres", "num_blocks": 2}},
+            "sizes": {"d16": {"d_model": 16, "n_layers": 4, "n_heads": 1}},
+            "seeds": [0],
+        }
+    )
+    labels = labels_of(study, TINY)
+    assert list(labels) == ["two"]
+    assert labels["two"][0] == "block_attnres"
+    assert labels["two"][1]["num_blocks"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "head_dim"),
+    [("d64x8", 2, 32), ("d128x12", 4, 32), ("d320x8", 5, 64), ("d48x2", 1, 48)],
+)
+def test_sizes_are_read_from_their_names(name: str, heads: int, head_dim: int) -> None:
+    shape = bench_shape(name)
+    assert (shape.n_heads, shape.head_dim) == (heads, head_dim)
+
+
+def test_the_title_of_a_size_has_its_parameters() -> None:
+    assert size_title("d320x8") == "d320x8 (10.0M)"
+
+
+@pytest.mark.parametrize("name", ["d15x2", "128x12", "d128", "d0x3", "dx", ""])
+def test_other_names_are_no_sizes(name: str) -> None:
+    with pytest.raises(UserError, match="size"):
+        bench_shape(name)
