@@ -63,7 +63,8 @@ class Machine(Record):
     threads: int
     compiled: bool
     kernels: bool = False
-    """Whether sublayers ran as compiled functions of ours (`attnres_eval.model.kernels`)."""
+    """Whether compiled functions stood in for plain torch: ours on a processor
+    (`attnres_eval.model.kernels`), those of flash-attn-res on CUDA."""
     processor: str
     torch: str
 

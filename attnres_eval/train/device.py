@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from attnres_eval.model.kernels.switch import available
+from attnres_eval.model.residuals import flash
 from attnres_eval.records import Machine
 from attnres_eval.study import Recipe, RunConfig
 
@@ -17,6 +18,9 @@ COMPILE_SECONDS = 120.0
 blocks, and variants with a history take longer."""
 COMPILE_GAIN = 1.13
 """By how much compilation speeds training up on a processor, as measured in LOG.md."""
+ACCELERATOR_STEPS = 2000
+"""From this many steps on, a run on an accelerator is taken to earn compilation back: eager code
+there mostly waits for kernels to start. Chosen, not measured: no GPU was at hand."""
 BF16_WIDTH = 128
 """From this d_model on, bf16 is faster on processors that multiply it: it is not at 40, and is at
 128, as measured in LOG.md."""
@@ -65,13 +69,21 @@ def choose_precision(recipe: Recipe, d_model: int, device: torch.device) -> Lite
     return "bf16" if wide and multiplies_bf16(device) else "fp32"
 
 
-def choose_compile(recipe: Recipe, seconds: float, device: torch.device) -> bool:
-    """Whether to compile; `auto` does where a run of `seconds` earns the compilation back.
+def choose_compile(recipe: Recipe, steps: int, seconds: float, device: torch.device) -> bool:
+    """Whether to compile; `auto` does where a run earns the compilation back.
 
     Where our kernels run it never does: they are faster, and ready at once.
+
+    Args:
+        recipe: says whether, or leaves it to this.
+        steps: of the run.
+        seconds: estimate of its time on a processor.
+        device: where it runs.
     """
     if recipe.compile != "auto":
         return recipe.compile
+    if device.type != "cpu":
+        return steps >= ACCELERATOR_STEPS
     if available(device):
         return False
     return seconds * (1 - 1 / COMPILE_GAIN) > COMPILE_SECONDS
@@ -85,13 +97,14 @@ def describe_machine(config: RunConfig, device: torch.device, seconds: float) ->
         device: where it runs.
         seconds: estimate of its training time without compilation.
     """
-    compiled = choose_compile(config.recipe, seconds, device)
+    compiled = choose_compile(config.recipe, config.steps, seconds, device)
     return Machine(
         device=device.type,
         precision=choose_precision(config.recipe, config.shape.d_model, device),
         threads=torch.get_num_threads(),
         compiled=compiled,
-        kernels=not compiled and available(device),
+        # Compiled code calls the package's kernels, and has no use for ours.
+        kernels=flash.available(device) or (available(device) and not compiled),
         processor=processor_name(device),
         torch=torch.__version__,
     )

@@ -41,7 +41,8 @@ def train(
     """Trains one run, or continues it, or returns the summary of a finished one.
 
     A run killed at any moment and started again ends with the same bytes of weights and the same
-    metrics, clock readings aside, on the same machine and torch.
+    metrics, clock readings aside, on the same machine and torch. On an accelerator that holds up
+    to the order in which its kernels add.
 
     Args:
         config: everything that decides the result.
@@ -51,7 +52,7 @@ def train(
 
     Raises:
         UserError: the loss is not finite, the folder belongs to another run, or its checkpoint is
-            damaged.
+            damaged or of another kind of device.
     """
     config_sha256 = sha256_of_json(config.model_dump(mode="json"))
     _claim(folder, config)
@@ -79,6 +80,11 @@ def train(
         state, weights, moments = loaded
         if (state.config_sha256, state.data_sha256) != (config_sha256, data.manifest.data_sha256):
             raise UserError(f"{folder.resume} is of another configuration or data; delete it")
+        if state.machine.device != device.type:
+            raise UserError(
+                f"{folder.resume} was written on {state.machine.device}, and this is"
+                f" {device.type}: go on there, or delete it to train this run anew"
+            )
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(weights[name])

@@ -1,14 +1,15 @@
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from attnres_eval.study import Recipe
+from attnres_eval.study import Recipe, RunConfig
 from attnres_eval.train import device
-from attnres_eval.train.device import choose_compile, choose_precision
+from attnres_eval.train.device import choose_compile, choose_precision, describe_machine
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize(
@@ -29,10 +30,34 @@ def test_auto_compiles_only_long_runs_without_kernels(
     kernels: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "available", lambda where: kernels)
-    assert not choose_compile(Recipe(), 60, CPU)
-    assert choose_compile(Recipe(), 36_000, CPU) is not kernels
-    assert choose_compile(Recipe(compile=True), 1, CPU)
-    assert not choose_compile(Recipe(compile=False), 36_000, CPU)
+    assert not choose_compile(Recipe(), 10**6, 60, CPU)
+    assert choose_compile(Recipe(), 10, 36_000, CPU) is not kernels
+    assert choose_compile(Recipe(compile=True), 1, 1, CPU)
+    assert not choose_compile(Recipe(compile=False), 10**6, 36_000, CPU)
+
+
+def test_auto_counts_the_steps_of_an_accelerator() -> None:
+    assert not choose_compile(Recipe(), 100, 36_000, GPU)
+    assert choose_compile(Recipe(), 10_000, 60, GPU)
+    assert not choose_compile(Recipe(compile=False), 10_000, 60, GPU)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_record_of_a_gpu_says_whether_the_package_computes(
+    installed: bool,
+    compiled: bool,
+    make_run: Callable[..., RunConfig],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "attnres_eval.model.residuals.flash.package", object() if installed else None
+    )
+    monkeypatch.setattr(device, "processor_name", lambda where: "a GPU")
+    monkeypatch.setattr(device, "multiplies_bf16", lambda where: True)
+    machine = describe_machine(make_run(compile=compiled, precision="auto"), GPU, 1.0)
+    assert (machine.device, machine.precision) == ("cuda", "bf16")
+    assert (machine.kernels, machine.compiled) == (installed, compiled)
 
 
 def in_a_fresh_process(code: str) -> list[int]:

@@ -86,6 +86,23 @@ def test_resumed_run_is_the_undisturbed_run(
     assert_same_run(whole, resumed)
 
 
+def test_a_run_is_not_continued_on_another_kind_of_device(
+    make_run: Any, data: PreparedData, tmp_path: Path
+) -> None:
+    config, folder = make_run(), RunFolder(tmp_path)
+
+    def die(done: int) -> None:
+        if done == 20:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, folder, data, die)
+    (state,) = folder.resume.glob("*/state.json")
+    state.write_text(state.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    with pytest.raises(UserError, match="was written on cuda, and this is cpu"):
+        train(config, folder, data)
+
+
 def test_training_learns_and_leaves_a_model_that_transformers_loads(
     make_run: Any, data: PreparedData, tmp_path: Path
 ) -> None:
