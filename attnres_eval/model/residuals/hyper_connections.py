@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from attnres_eval.model.kernels.streams import Gate, GateKind
 from attnres_eval.model.residuals.streams import (
     SCALE_IS_NORMED_AWAY,
     Streams,
@@ -28,11 +29,14 @@ class LearnedMixing(Streams):
 
     dynamic: bool
     tanh: bool
+    centred = False
+    """Whether the dynamic part's norm is a LayerNorm."""
 
     def __init__(
         self, shape: ModelShape, options: Options, reads: int, streams: int, width: int
     ) -> None:
         super().__init__(shape, options, streams)
+        self.reads = reads
         sublayers = shape.n_sublayers
         self.read_weight = nn.Parameter(torch.empty(sublayers, streams, reads))
         self.mixing = nn.Parameter(torch.empty(sublayers, streams, streams))
@@ -54,17 +58,18 @@ class LearnedMixing(Streams):
             for scale in (self.alpha_scale, self.beta_scale):
                 nn.init.constant_(scale, DYNAMIC_SCALE)
 
-    def project(self, streams_BTND: Tensor, weight_OD: Tensor, sublayer: int) -> Tensor:
-        """norm(H) W^T, (B, T, N, O)."""
-        raise TypeError(f"{type(self).__name__} must define project")
+    def projection(self, sublayer: int) -> Tensor:
+        """Of the dynamic part, with the norm's gain in it: (R + N + 1, D)."""
+        dynamic = (self.dynamic_read, self.dynamic_mixing, self.dynamic_write)
+        return torch.cat([parameter[sublayer] for parameter in dynamic])
 
     def weights(self, streams_BTND: Tensor, sublayer: int) -> Weights:
         read_NR, mixing_NN = self.read_weight[sublayer].float(), self.mixing[sublayer].float()
         write_N = self.write_weight[sublayer].float()
         if self.dynamic:
-            dynamic = (self.dynamic_read, self.dynamic_mixing, self.dynamic_write)
-            weight_OD = torch.cat([parameter[sublayer] for parameter in dynamic])
-            change = self.project(streams_BTND, weight_OD, sublayer)
+            change = normed_projection(
+                streams_BTND, self.projection(sublayer), centred=self.centred
+            )
             if self.tanh:
                 change = change.tanh()
             of_read, of_mixing, of_write = change.split([read_NR.shape[-1], self.streams, 1], -1)
@@ -74,6 +79,21 @@ class LearnedMixing(Streams):
             write_N = write_N + beta * of_write.squeeze(-1)
         return Weights(read_NR.mT, mixing_NN.mT, write_N)
 
+    def gate(self, sublayer: int) -> Gate | None:
+        if not self.dynamic:
+            return None
+        alpha, beta = self.alpha_scale[sublayer], self.beta_scale[sublayer]
+        scale_O = torch.cat([alpha.expand(self.reads + self.streams), beta.view(1)])
+        read_NR, write_N1 = self.read_weight[sublayer], self.write_weight[sublayer].unsqueeze(-1)
+        return Gate(
+            GateKind.LEARNED,
+            self.projection(sublayer),
+            scale_O,
+            torch.cat([read_NR, self.mixing[sublayer], write_N1], dim=-1),
+            setting=int(self.tanh),
+            centred=self.centred,
+        )
+
     def gradient_free(self) -> dict[str, str]:
         names = ["read_weight", "dynamic_read"] if self.dynamic else ["read_weight"]
         return rows(names, self.without_effect_on_reads(), SCALE_IS_NORMED_AWAY)
@@ -81,6 +101,8 @@ class LearnedMixing(Streams):
 
 class HyperConnections(LearnedMixing):
     """u = A_m^T H;  H' = A_r^T H + B f(u)^T (arXiv:2409.19606). The state is H, (B, T, N, D)."""
+
+    centred = True
 
     def __init__(self, shape: ModelShape, options: Options) -> None:
         assert isinstance(options, HyperConnectionsOptions)
@@ -93,9 +115,6 @@ class HyperConnections(LearnedMixing):
         nn.init.zeros_(self.read_weight)
         for sublayer in range(self.shape.n_sublayers):
             self.read_weight[sublayer, sublayer % self.streams] = 1
-
-    def project(self, streams_BTND: Tensor, weight_OD: Tensor, sublayer: int) -> Tensor:
-        return normed_projection(streams_BTND, weight_OD, centred=True)
 
 
 class FracConnections(LearnedMixing):
@@ -122,8 +141,8 @@ class FracConnections(LearnedMixing):
         if self.dynamic:
             nn.init.ones_(self.gain)
 
-    def project(self, streams_BTND: Tensor, weight_OD: Tensor, sublayer: int) -> Tensor:
-        return normed_projection(streams_BTND, weight_OD * self.gain[sublayer])
+    def projection(self, sublayer: int) -> Tensor:
+        return super().projection(sublayer) * self.gain[sublayer]
 
     def start(self, embedding_BTD: Tensor) -> Tensor:
         return embedding_BTD.unflatten(-1, (self.streams, -1))

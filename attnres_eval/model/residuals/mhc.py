@@ -1,11 +1,14 @@
 """mHC and mHC-lite: streams mixed by doubly stochastic matrices."""
 
 from itertools import permutations
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from attnres_eval.model.draw import normal
+from attnres_eval.model.kernels import streams as fused
+from attnres_eval.model.kernels.streams import Gate, GateKind
 from attnres_eval.model.residuals.streams import (
     MIXING_BEFORE_SUM,
     MIXING_OF_EQUALS,
@@ -89,6 +92,14 @@ class DoublyStochastic(Streams):
         mixing_BTNN = self.doubly_stochastic(self.a_res[sublayer] * res + self.b_res[sublayer])
         return Weights(read_BTN.unsqueeze(-2), mixing_BTNN, write_BTN)
 
+    def sigmoid_gate(self, sublayer: int, kind: GateKind, **how: Any) -> Gate:
+        """The kernels' gate, given how the mixing comes of its logits."""
+        logits = self.b_res.shape[-1]
+        scales = (self.a_pre, self.streams), (self.a_post, self.streams), (self.a_res, logits)
+        scale_O = torch.cat([scale[sublayer].expand(count) for scale, count in scales])
+        offset_O = torch.cat([b[sublayer] for b in (self.b_pre, self.b_post, self.b_res)])
+        return Gate(kind, self.phi(sublayer), scale_O, offset_O, **how)
+
     def gradient_free(self) -> dict[str, str]:
         alike = self.without_effect_on_reads()
         return {
@@ -129,9 +140,17 @@ class MHC(DoublyStochastic):
         n = self.streams
         return sinkhorn(logits_BTK.unflatten(-1, (n, n)), self.iterations)
 
+    def gate(self, sublayer: int) -> Gate:
+        return self.sigmoid_gate(sublayer, GateKind.SINKHORN, setting=self.iterations)
+
     def finish(self, state: Tensor) -> Tensor:
         if not self.head:
             return super().finish(state)
+        if not self.frozen and fused.takes(state):
+            scale_N = self.a_head.expand(self.streams)
+            gate = Gate(GateKind.READ, self.phi_head, scale_N, self.b_head)
+            if (reading := fused.read(state, gate, 1)) is not None:
+                return reading[1]
         projected = normed_projection(state.flatten(-2), self.phi_head)
         weights_BTN = self.coefficient((self.a_head * projected + self.b_head).sigmoid())
         return combine(weights_BTN.unsqueeze(-2), state).squeeze(-2)
@@ -169,10 +188,17 @@ class MHCLite(DoublyStochastic):
 
     def doubly_stochastic(self, logits_BTK: Tensor) -> Tensor:
         weights_BTK = logits_BTK.softmax(-1)
-        identity_NN = torch.eye(self.streams, device=logits_BTK.device)
-        permutations_KNN = identity_NN[torch.tensor(self.permutations, device=logits_BTK.device)]
         with full_precision(logits_BTK):
-            return torch.einsum("btk,kij->btij", weights_BTK, permutations_KNN)
+            return torch.einsum("btk,kij->btij", weights_BTK, self.matrices(logits_BTK.device))
+
+    def matrices(self, device: torch.device) -> Tensor:
+        """All permutation matrices, (K, N, N)."""
+        order_KN = torch.tensor(self.permutations, device=device)
+        return torch.eye(self.streams, device=device)[order_KN]
+
+    def gate(self, sublayer: int) -> Gate:
+        matrices = self.matrices(self.gain.device)
+        return self.sigmoid_gate(sublayer, GateKind.PERMUTATIONS, permutations_FNN=matrices)
 
     def gradient_free(self) -> dict[str, str]:
         last = [self.shape.n_sublayers - 1]

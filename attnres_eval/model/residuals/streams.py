@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from attnres_eval.model.kernels import streams as fused
+from attnres_eval.model.kernels.streams import FusedReading, Gate
 from attnres_eval.model.residuals.base import NORM_EPSILON, Residual
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
@@ -67,8 +69,12 @@ class Streams(Residual):
     """N streams H, each the embedding at first; the output is their sum.
 
     u = read H;  H' = mixing H + write f(u). The state is H, (B, T, N, D), and a `Reading` between
-    `read` and `write`, since reading and mixing are one product.
+    `read` and `write`, since reading and mixing are one product; or a `FusedReading`, where the
+    compiled kernels have read.
     """
+
+    reads = 1
+    """R, of `Weights`."""
 
     def __init__(self, shape: ModelShape, options: Options, streams: int) -> None:
         super().__init__(shape, options)
@@ -78,16 +84,32 @@ class Streams(Residual):
         """The sublayer's weights, given the streams."""
         raise TypeError(f"{type(self).__name__} must define weights")
 
+    def gate(self, sublayer: int) -> Gate | None:
+        """How the kernels make the same weights; None where they do not know how."""
+        return None
+
     def start(self, embedding_BTD: Tensor) -> Tensor:
         return embedding_BTD.unsqueeze(-2).expand(-1, -1, self.streams, -1)
 
-    def read(self, state: Tensor, sublayer: int) -> tuple[Reading, Tensor]:
+    def read(self, state: Tensor, sublayer: int) -> tuple[Reading | FusedReading, Tensor]:
+        if not self.frozen and fused.takes(state) and (gate := self.gate(sublayer)) is not None:
+            reading = fused.read(state, gate, self.reads)
+            if reading is not None:
+                return reading
         read_RN, mixing_NN, write_N = map(self.coefficient, self.weights(state, sublayer))
         combined = combine(torch.cat([read_RN, mixing_NN], dim=-2), state)
         u, mixed_BTND = combined.split([read_RN.shape[-2], self.streams], dim=-2)
         return Reading(mixed_BTND, write_N), u.flatten(-2)
 
-    def write(self, state: Reading, sublayer: int, output_BTD: Tensor) -> Tensor:
+    def write(self, state: Reading | FusedReading, sublayer: int, output_BTD: Tensor) -> Tensor:
+        if isinstance(state, FusedReading):
+            written = fused.write(state, output_BTD)
+            if written is not None:
+                return written
+            mixing_BTNN, write_BTN = state.weights_BTKN[..., self.reads :, :].split(
+                [self.streams, 1], dim=-2
+            )
+            state = Reading(combine(mixing_BTNN, state.streams_BTND), write_BTN.squeeze(-2))
         mixed_BTND, write_N = state
         output = output_BTD.unflatten(-1, (-1, mixed_BTND.shape[-1]))
         return torch.addcmul(mixed_BTND, write_N.unsqueeze(-1), output).to(mixed_BTND.dtype)

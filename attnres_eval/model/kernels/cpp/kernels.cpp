@@ -4,6 +4,7 @@
 #include "decode.h"
 #include "depth.h"
 #include "loss.h"
+#include "streams.h"
 
 #define FOR_KIND(call) \
   switch (kind) {                                            \
@@ -90,6 +91,42 @@ void loss_forward(int kind, int threads, int64_t M, int64_t K, int64_t N, const 
                   const float* weights, double* loss, void* d_x, float* d_gain, float* d_weight) {
   FOR_KIND((loss_forward<P>((const X*)x, gain, weight, targets, weights, loss, (X*)d_x, d_gain,
                             d_weight, M, K, N, threads)))
+}
+
+// Streams are fp32; the sublayer's output is of the type that sublayers write.
+void streams_read_forward(int, int threads, int64_t M, int64_t N, int64_t D, int64_t R, int64_t O,
+                          int64_t gate, int64_t setting, int64_t centred, const float* h,
+                          const float* weight, const float* scale, const float* offset,
+                          const float* permutations, float* p, float* w, float* u) {
+  with_gate(gate, {N, R, O, scale, offset}, setting, permutations, [&](const Gate& made) {
+    read_forward(h, weight, made, p, w, u, {M, N, D, R}, centred != 0, threads);
+  });
+}
+
+void streams_read_backward(int, int threads, int64_t M, int64_t N, int64_t D, int64_t R, int64_t O,
+                           int64_t gate, int64_t setting, int64_t centred, const float* h,
+                           const float* weight, const float* scale, const float* offset,
+                           const float* permutations, const float* p, const float* w,
+                           const float* d_u, const float* d_w, const float* d_h, float* d_x,
+                           float* d_weight, float* d_scale, float* d_offset) {
+  with_gate(gate, {N, R, O, scale, offset}, setting, permutations, [&](const Gate& made) {
+    read_backward(h, weight, made, p, w, d_u, d_w, d_h, d_x, d_weight, d_scale, d_offset,
+                  {M, N, D, R}, centred != 0, threads);
+  });
+}
+
+void streams_write_forward(int kind, int threads, int64_t M, int64_t N, int64_t D, int64_t R,
+                           int64_t K, int64_t own, const float* h, const float* w, const void* out,
+                           float* written) {
+  FOR_KIND((write_forward<Y>(h, w, (const Y*)out, written, {M, N, D, R}, K, own, threads)))
+}
+
+void streams_write_backward(int kind, int threads, int64_t M, int64_t N, int64_t D, int64_t R,
+                            int64_t K, int64_t own, const float* h, const float* w,
+                            const void* out, const float* d_written, float* d_h, float* d_w,
+                            void* d_out) {
+  FOR_KIND((write_backward<Y>(h, w, (const Y*)out, d_written, d_h, d_w, (Y*)d_out, {M, N, D, R}, K,
+                              own, threads)))
 }
 
 // All fp32. layers: `DecodeLayer`, one after another; the rest as in `DecodeStep`.
