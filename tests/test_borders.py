@@ -48,6 +48,8 @@ TORCH_FREE = [
     "report.inspected",
     "report.paper",
     "bench.command",
+    "bench.figures",
+    "bench.readme",
 ]
 
 HEAVY = {

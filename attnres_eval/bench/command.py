@@ -81,7 +81,8 @@ def shown(rows: list[Row], format: str) -> list[dict[str, Any]]:
 def minutes(sections: list[Section], plan: Plan) -> float:
     """About how long the sections take."""
     share = len(plan.sizes) / len(SIZES)
-    return sum(section.minutes for section in sections) * share * plan.rounds / ROUNDS
+    whole = sum(one.minutes * (share if one.by_size else 1) for one in sections)
+    return whole * plan.rounds / ROUNDS
 
 
 def _variants(names: str | None) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Training speed of ours over its peers', each at the fastest of its settings."""
 
-import gc
 import time
 from collections.abc import Callable, Mapping
 
@@ -20,14 +19,12 @@ def fastest(
     makers: Mapping[str, Callable[[], Turn]],
     rounds: int = TRIAL_ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
-) -> str:
-    """The setting of the shortest median, each tried alone so that one model is held at a time."""
-    medians = {}
-    for setting, make in makers.items():
-        times = interleave({setting: make()}, rounds, clock=clock)
-        medians[setting] = summary(times[setting]).value
-        gc.collect()
-    return min(medians, key=lambda setting: medians[setting])
+) -> tuple[str, Turn]:
+    """The setting of the shortest median, tried in turn with the others, and what it made."""
+    turns = {setting: make() for setting, make in makers.items()}
+    times = interleave(turns, rounds, clock=clock)
+    best = min(turns, key=lambda setting: summary(times[setting]).value)
+    return best, turns[best]
 
 
 def peer_makers(
@@ -76,10 +73,9 @@ def peer_times(
     for name, options in makers.items():
         try:
             say(f"trying {len(options)} settings of {name}")
-            settings[name] = fastest(options)
-            steps[name] = options[settings[name]]()
+            settings[name], steps[name] = fastest(options)
         except AbsentPeer:
-            settings.pop(name, None)
+            continue
     say(f"timing {', '.join(steps)}")
     return interleave(steps, rounds, warmups=2), settings
 

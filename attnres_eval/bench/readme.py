@@ -27,7 +27,7 @@ HOW = {
     "memory": "The high-water mark of a fresh process's resident memory over three steps, less what"
     " it held before the model was made: weights, gradients, AdamW's moments, what backward"
     " passes keep, buffers, and what the allocator holds back; not Python, torch or libraries.",
-    "decoding": "64 tokens behind prompts of 64 as evaluation decodes them, in fp32.",
+    "decoding": "128 tokens behind prompts of one, as evaluation decodes them, in fp32.",
     "utilisation": "6 N D and causal attention by the convention of `attnres_eval/cost.py`, without"
     " the residual's own work, over the rate of the fastest product of two squares of 512 to 2,048,"
     " torch's or our kernel's, in the same rounds, on as many threads and in the same precision.",

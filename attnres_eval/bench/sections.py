@@ -17,6 +17,8 @@ class Section:
     title: str
     minutes: float
     """On two cores of an AMD EPYC."""
+    by_size: bool = True
+    """Whether it measures the sizes that a call names; if not, it has sizes of its own."""
 
     def measure(self, plan: Plan) -> list[Row]:
         """Runs the part."""
@@ -29,14 +31,14 @@ SECTIONS = {
     section.name: section
     for section in (
         Section("steps", "Training step over PreNorm's", 6),
-        Section("peers", "Training speed over public implementations", 25),
-        Section("memory", "Peak memory of a training step over PreNorm's", 4),
+        Section("peers", "Training speed over public implementations", 40),
+        Section("memory", "Peak memory of a training step over PreNorm's", 5),
         Section("decoding", "Cached decoding over PreNorm's", 6),
-        Section("utilisation", "Model FLOPs utilisation", 2),
-        Section("throughput", "Throughput of a study", 3),
-        Section("startup", "Waiting for help and for the first step", 5),
-        Section("growth", "Growth with depth, sequence length and sources", 15),
-        Section("worth", "Cost against loss", 2),
+        Section("utilisation", "Model FLOPs utilisation", 2, by_size=False),
+        Section("throughput", "Throughput of a study", 3, by_size=False),
+        Section("startup", "Waiting for help and for the first step", 5, by_size=False),
+        Section("growth", "Growth with depth, sequence length and sources", 15, by_size=False),
+        Section("worth", "Cost against loss", 2, by_size=False),
     )
 }
 

@@ -110,6 +110,7 @@ def test_time_is_estimated_by_sections_sizes_and_rounds() -> None:
     assert one == SECTIONS["steps"].minutes
     half = Plan(say=lambda _: None, sizes=plan.sizes[:2])
     assert command.minutes([SECTIONS["steps"]], half) == one / 2
+    assert command.minutes([SECTIONS["growth"]], half) == SECTIONS["growth"].minutes
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -68,7 +68,10 @@ def test_the_fastest_setting_counts() -> None:
         return make
 
     makers = {"slow": maker("slow", 2.0), "fast": maker("fast", 1.0)}
-    assert peers.fastest(makers, clock=lambda: now) == "fast"
+    setting, turn = peers.fastest(makers, clock=lambda: now)
+    before = now
+    turn()
+    assert (setting, now - before) == ("fast", 1.0)
     assert made == ["slow", "fast"]
 
 

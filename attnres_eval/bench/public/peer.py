@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch._dynamo.config as dynamo
 from torch import Tensor, nn
 
 from attnres_eval.bench.ours import batch
@@ -20,6 +21,8 @@ from attnres_eval.study import Recipe
 LossOf = Callable[[Tensor], Tensor]
 """Token ids (B, T + 1) to the mean loss of the next tokens."""
 LEARNING_RATE = 1e-3
+COMPILED_AT_MOST = 256
+"""Models that one process may compile."""
 
 
 class AbsentPeer(Exception):
@@ -89,7 +92,9 @@ def peer_step(
     ]
     optimiser = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=recipe.betas, fused=True)
     if peer.compiled:
-        loss_of = torch.compile(loss_of)
+        # One function for every size and setting: beyond its limit torch would run it uncompiled.
+        dynamo.recompile_limit = max(dynamo.recompile_limit, COMPILED_AT_MOST)
+        loss_of = torch.compile(loss_of, fullgraph=True, dynamic=False)
     tokens_BT = batch(shape, tokens)
 
     def step() -> float:
