@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from attnres_eval.model.kernels import ops
 from attnres_eval.model.kernels.decode import decode_step
+from attnres_eval.model.kernels.switch import kind
 from attnres_eval.model.residuals import build_residual
 from attnres_eval.model.residuals.base import NORM_EPSILON, QKV, Residual
 from attnres_eval.shape import ModelShape
@@ -103,14 +104,19 @@ class Attention(nn.Module):
         q, k, v = heads.split([shape.n_heads, shape.n_kv_heads, shape.n_kv_heads], dim=1)
         return self.q_norm(q), self.k_norm(k), v
 
-    def plain(self, qkv_BTC: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor | None:
-        """Attention of whole sequences straight from the projection, where a kernel does it."""
-        shape = self.shape
-        if shape.qk_norm:
+    def whole(self, qkv_BTC: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor | None:
+        """The sublayer's output of whole sequences, straight from the projection of their tokens.
+
+        None where no kernel does it, or queries and keys are normalised on the way.
+        """
+        if self.shape.qk_norm:
             return None
-        mixed_BTD = ops.attention(
-            qkv_BTC, rotary, (shape.n_heads, shape.n_kv_heads, shape.head_dim)
-        )
+        return self._attended(qkv_BTC, rotary)
+
+    def _attended(self, qkv_BTC: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor | None:
+        shape = self.shape
+        heads = shape.n_heads, shape.n_kv_heads, shape.head_dim
+        mixed_BTD = ops.attention(qkv_BTC, rotary, heads)
         return None if mixed_BTD is None else self.write(mixed_BTD)
 
     def write(self, mixed_BTD: Tensor) -> Tensor:
@@ -128,6 +134,10 @@ class Attention(nn.Module):
         cache: KeyValueCache | None,
     ) -> Tensor:
         """The sublayer's output (B, T, D). Without a mask, all earlier keys and causal ones."""
+        if mask is None and cache is None and kind(q_BHTK) is not None:
+            side_by_side = torch.cat([q_BHTK, k_BGTK, v_BGTK], dim=1).transpose(1, 2).flatten(2)
+            if (output := self._attended(side_by_side, rotary)) is not None:
+                return output
         q_BHTK, k_BGTK = rotate(q_BHTK, rotary), rotate(k_BGTK, rotary)
         if cache is not None:
             k_BGTK, v_BGTK = cache.update(k_BGTK, v_BGTK, layer)
@@ -269,7 +279,7 @@ class Transformer(nn.Module):
         attention, output = layer.attention, None
         qkv = attention.project(read)
         if type(residual).attend is Residual.attend and mask is None and cache is None:
-            output = attention.plain(qkv, rotary)
+            output = attention.whole(qkv, rotary)
         if output is None:
             state, q, k, v = residual.attend(state, index, *attention.heads(qkv))
             output = attention.attend(q, k, v, rotary, mask, index, cache)

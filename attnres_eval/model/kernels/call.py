@@ -22,32 +22,37 @@ def _function(name: str) -> Any:
 def call(
     name: str,
     kind: int,
-    sizes: tuple[int, ...],
-    *arguments: Tensor | Sequence[Tensor | None] | None,
+    numbers: tuple[int | float, ...],
+    *arguments: Tensor | Sequence[Tensor | int | None] | None,
 ) -> None:
     """Calls a kernel.
 
     Args:
         name: of the function in `cpp/kernels.cpp`.
         kind: its types, one of `attnres_eval.model.kernels.switch`.
-        sizes: what stands before the tensors.
+        numbers: what stands before the tensors.
         arguments: contiguous tensors on the processor, lists of them, or None for a null pointer,
-            which a list may have too.
+            which a list may have too; a list may also have addresses, as of `row_address`.
     """
     _function(name)(
         ctypes.c_int(kind),
         ctypes.c_int(torch.get_num_threads()),
-        *map(ctypes.c_int64, sizes),
+        *(ctypes.c_float(n) if isinstance(n, float) else ctypes.c_int64(n) for n in numbers),
         *map(_pointer, arguments),
     )
 
 
-def _pointer(argument: Tensor | Sequence[Tensor | None] | None) -> Any:
+def row_address(matrix: Tensor, row: int) -> int:
+    """Where a row of a contiguous matrix begins; a view would be a tensor more to make."""
+    return matrix.data_ptr() + row * matrix.shape[1] * matrix.element_size()
+
+
+def _pointer(argument: Tensor | Sequence[Tensor | int | None] | None) -> Any:
     if isinstance(argument, Tensor):
         return ctypes.c_void_p(argument.data_ptr())
     if argument is None:
         return ctypes.c_void_p(0)
-    pointers = (None if one is None else one.data_ptr() for one in argument)
+    pointers = (one.data_ptr() if isinstance(one, Tensor) else one for one in argument)
     return (ctypes.c_void_p * len(argument))(*pointers)
 
 

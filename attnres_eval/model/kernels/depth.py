@@ -7,13 +7,14 @@ then cost one reading of a (B, T, D) tensor for each pair, forwards and backward
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attnres_eval.model.kernels.call import call, output_dtype
+from attnres_eval.model.kernels.call import call, output_dtype, row_address
 from attnres_eval.model.kernels.switch import kind
 
 
@@ -24,8 +25,10 @@ class Letter(NamedTuple):
     """The reader's row among the source's queries."""
     gradient_MD: Tensor
     """Of what the reader got."""
-    weights_M: Tensor
-    """The source's weights."""
+    weights_SM: Tensor
+    """The weights of all of the reader's sources."""
+    place: int
+    """The source's row among them."""
     means_M: Tensor
     """The gradient times what the reader got, summed over channels."""
 
@@ -66,7 +69,8 @@ class FusedSource(NamedTuple):
     kind: int
 
 
-class Queries(NamedTuple):
+@dataclass(frozen=True)
+class Queries:
     """Queries of all readers, and which of them a source is for."""
 
     query_RD: Tensor
@@ -78,26 +82,12 @@ class Queries(NamedTuple):
     end: int
     """Rows from `first` up to `end`."""
 
-    def folded(self) -> Tensor:
-        """The rows with gain and scale in them, (end - first, D)."""
-        rows = slice(self.first, self.end)
-        folded = self.query_RD[rows]
-        if self.gain_RD is not None:
-            folded = folded * self.gain_RD[rows]
-        return folded if self.scale == 1 else folded * self.scale
+    def __len__(self) -> int:
+        return self.end - self.first
 
-    def gradients(self, rows: slice | list[int], d_folded: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Gradients of all queries and gains, out of those of some folded rows."""
-        if self.scale != 1:
-            d_folded = d_folded * self.scale
-        d_query = torch.zeros_like(self.query_RD)
-        if self.gain_RD is None:
-            d_query[rows] = d_folded
-            return d_query, None
-        d_query[rows] = d_folded * self.gain_RD[rows]
-        d_gain = torch.zeros_like(self.gain_RD)
-        d_gain[rows] = d_folded * self.query_RD[rows]
-        return d_query, d_gain
+    def addresses(self, of: Tensor | None, readers: Sequence[int]) -> list[int] | None:
+        """Where the readers' rows of a tensor like the queries begin; readers count from first."""
+        return None if of is None else [row_address(of, self.first + reader) for reader in readers]
 
 
 class _Source(torch.autograd.Function):
@@ -116,7 +106,7 @@ class _Source(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         source, inverse_rms, scores = _score(values, addend, queries, which)
         ctx.save_for_backward(source, inverse_rms, query_RD, gain_RD)
-        ctx.places, ctx.inbox, ctx.kind = queries[2:], inbox, which
+        ctx.place, ctx.inbox, ctx.kind = (queries.scale, queries.first, queries.end), inbox, which
         ctx.two = addend is not None
         ctx.mark_non_differentiable(scores)
         ctx.set_materialize_grads(False)
@@ -126,23 +116,29 @@ class _Source(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_source: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         source, inverse_rms, query_RD, gain_RD = ctx.saved_tensors
-        queries = Queries(query_RD, gain_RD, *ctx.places)
+        queries = Queries(query_RD, gain_RD, *ctx.place)
         letters = ctx.inbox.take()
         if not letters:
             return d_source, d_source if ctx.two else None, None, None, None, None, None
         # The last reader was heard first.
-        readers, gradients, weights, means = zip(*reversed(letters), strict=True)
-        folded = queries.folded()
-        rows: slice | list[int] = slice(queries.first, queries.end)
-        if len(readers) < len(folded):
-            rows = [queries.first + reader for reader in readers]
-            folded = folded[list(readers)]
-        d_values, d_folded = torch.empty_like(source), torch.empty_like(folded)
-        d_source = None if d_source is None else d_source.contiguous()
-        sizes = len(readers), len(inverse_rms), folded.shape[1], int(gain_RD is not None)
-        tensors = source, inverse_rms, folded, gradients, weights, means, d_source
-        call("source_backward", ctx.kind, sizes, *tensors, d_values, d_folded)
-        d_query, d_gain = queries.gradients(rows, d_folded)
+        letters.reverse()
+        readers = [letter.query for letter in letters]
+        gradients = [letter.gradient_MD for letter in letters]
+        means = [letter.means_M for letter in letters]
+        weights = [row_address(letter.weights_SM, letter.place) for letter in letters]
+        d_values, d_query = torch.empty_like(source), torch.zeros_like(query_RD)
+        d_gain = None if gain_RD is None else torch.zeros_like(gain_RD)
+        call(
+            "source_backward",
+            ctx.kind,
+            (len(letters), len(inverse_rms), source.shape[-1], queries.scale),
+            *(source, inverse_rms),
+            *(queries.addresses(of, readers) for of in (query_RD, gain_RD)),
+            *(gradients, weights, means),
+            None if d_source is None else d_source.contiguous(),
+            d_values,
+            *(queries.addresses(of, readers) for of in (d_query, d_gain)),
+        )
         return d_values, d_values if ctx.two else None, d_query, d_gain, None, None, None
 
 
@@ -152,13 +148,13 @@ def _score(
     """The source, (B, T, D), one over its RMS, (M), and its scores, (R, M)."""
     values = values.contiguous()
     addend = None if addend is None else addend.contiguous()
-    folded = queries.folded()
-    readers, width = folded.shape
+    width, readers = values.shape[-1], range(len(queries))
     tokens = values.numel() // width
-    scores, inverse_rms = torch.empty(readers, tokens), torch.empty(tokens)
+    scores, inverse_rms = torch.empty(len(readers), tokens), torch.empty(tokens)
     source = values.view_as(values) if addend is None else torch.empty_like(values)
-    sizes = tokens, width, readers, int(queries.gain_RD is not None)
-    call("source_forward", which, sizes, values, addend, folded, source, inverse_rms, scores)
+    rows = [queries.addresses(of, readers) for of in (queries.query_RD, queries.gain_RD)]
+    numbers = tokens, width, len(readers), queries.scale
+    call("source_forward", which, numbers, values, addend, *rows, source, inverse_rms, scores)
     return source, inverse_rms, scores
 
 
@@ -168,22 +164,21 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, sources: Sequence[FusedSource], reader: int, *values: Tensor) -> Tensor:
         mixed, weights_SM = _mix(sources, reader)
-        ctx.save_for_backward(mixed)
-        rows = [reader - source.first_reader for source in sources]
-        ctx.boxes = list(zip((source.inbox for source in sources), rows, weights_SM, strict=True))
+        ctx.save_for_backward(mixed, weights_SM)
+        ctx.boxes = [(source.inbox, reader - source.first_reader) for source in sources]
         ctx.kind = sources[-1].kind
         return mixed
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_mixed: Tensor) -> tuple[None, ...]:
-        (mixed,) = ctx.saved_tensors
+        mixed, weights_SM = ctx.saved_tensors
         d_mixed = d_mixed.contiguous()
         width = mixed.shape[-1]
         means = torch.empty(mixed.numel() // width)
         call("mix_backward", ctx.kind, (len(means), width), d_mixed, mixed, means)
-        for inbox, row, weights_M in ctx.boxes:
-            inbox.put(Letter(row, d_mixed, weights_M, means))
+        for place, (inbox, row) in enumerate(ctx.boxes):
+            inbox.put(Letter(row, d_mixed, weights_SM, place, means))
         return (None, None, *(None for _ in ctx.boxes))
 
 
@@ -193,10 +188,11 @@ def _mix(sources: Sequence[FusedSource], reader: int) -> tuple[Tensor, Tensor]:
     dtype = output_dtype(which)
     wide = sum(value.dtype != dtype for value in values)
     assert all(value.dtype == dtype for value in values[wide:]), "fp32 sources come first"
-    scores = [source.scores_RM[reader - source.first_reader] for source in sources]
+    scores = [row_address(source.scores_RM, reader - source.first_reader) for source in sources]
+    tokens = sources[0].scores_RM.shape[1]
     mixed = torch.empty_like(values[0], dtype=dtype)
-    weights_SM = torch.empty(len(sources), scores[0].numel())
-    sizes = len(sources), wide, scores[0].numel(), mixed.shape[-1]
+    weights_SM = torch.empty(len(sources), tokens)
+    sizes = len(sources), wide, tokens, mixed.shape[-1]
     call("mix_forward", which, sizes, values, scores, weights_SM, mixed)
     return mixed, weights_SM
 
@@ -213,7 +209,8 @@ def source(
         addend_BTD: added to the values first.
     """
     which = kind(values_BTD, queries.query_RD, queries.gain_RD)
-    if which is None:
+    rows = queries.query_RD, queries.gain_RD
+    if which is None or any(one is not None and not one.is_contiguous() for one in rows):
         return None
     inbox = Inbox()
     if addend_BTD is not None:

@@ -51,16 +51,40 @@ inline float dot(const bf16* a, const bf16* b, int64_t n) {
   return sum(total[0] + total[1]) + rest;
 }
 
+// The queries of R readers times the gains of their key norms, if any, and a scale: (R, D).
+struct Queries {
+  const float* const* rows;
+  const float* const* gains;
+  float scale;
+  float* folded(int64_t R, int64_t D) const {
+    float* out = scratch.floats(R * D);
+    for (int64_t r = 0; r < R; r++)
+      for (int64_t c = 0; c < D; c++)
+        out[r * D + c] = rows[r][c] * (gains == nullptr ? 1 : gains[r][c]) * scale;
+    return out;
+  }
+  // Gradients of rows and gains out of those of the folded rows.
+  void gradients(const float* d_folded, int64_t R, int64_t D, float* const* d_rows,
+                 float* const* d_gains) const {
+    for (int64_t r = 0; r < R; r++)
+      for (int64_t c = 0; c < D; c++) {
+        float d = d_folded[r * D + c] * scale;
+        d_rows[r][c] = d * (gains == nullptr ? 1 : gains[r][c]);
+        if (gains != nullptr) d_gains[r][c] = d * rows[r][c];
+      }
+  }
+};
+
 // scores: (R, M). inverse_rms: (M), all ones without a key norm. sum, where not null: v becomes
 // v + addend and is kept there.
 template <class X>
-static void source_forward(const X* v, const X* addend, const float* queries, X* sums,
-                           float* inverse, float* scores, int64_t M, int64_t D, int64_t R,
-                           bool normed, int threads) {
+static void source_forward(const X* v, const X* addend, Queries queries, X* sums, float* inverse,
+                           float* scores, int64_t M, int64_t D, int64_t R, int threads) {
   Frame frame;
   const int64_t dp = padded(D), rp = padded(R);
+  const bool normed = queries.gains != nullptr;
   float* q = scratch.floats(packed_size(D, R));
-  pack_transposed<Fp32>(queries, D, D, R, q);
+  pack_transposed<Fp32>(queries.folded(R, D), D, D, R, q);
   on_threads(threads, [&](int thread, int all) {
     Frame inner;
     float *rows_in = scratch.floats(ROWS * dp), *c = scratch.floats(ROWS * rp);
@@ -161,18 +185,20 @@ static void mix_backward(const Y* d_out, const Y* out, float* c, int64_t M, int6
 
 // A source's gradient, gathered from its readers all at once, so that it is written only once.
 //
-// n readers have a gradient: d_out, weights and means are their (M, D), (M) and (M); `queries`
-// (n, D) are theirs. d_sum, where not null, is what else the source's gradient has. d_queries is
-// (n, D).
+// n readers have a gradient: d_out, weights and means are their (M, D), (M) and (M); the queries
+// are theirs, and so are the gradients of queries and gains. d_sum, where not null, is what else
+// the source's gradient has.
 template <class X, class Y>
-static void source_backward(const X* v, const float* inverse, const float* queries,
+static void source_backward(const X* v, const float* inverse, Queries queries,
                             const Y* const* d_out, const float* const* weights,
-                            const float* const* means, const X* d_sum, X* d_v, float* d_queries,
-                            int64_t n, int64_t M, int64_t D, bool normed, int threads) {
+                            const float* const* means, const X* d_sum, X* d_v,
+                            float* const* d_queries, float* const* d_gains, int64_t n, int64_t M,
+                            int64_t D, int threads) {
   Frame frame;
   const int64_t dp = padded(D), np = padded(n);
-  float* q = scratch.floats(packed_size(n, D));
-  pack_straight<Fp32>(queries, D, n, D, q);
+  const bool normed = queries.gains != nullptr;
+  float *q = scratch.floats(packed_size(n, D)), *d_folded = scratch.floats(n * D);
+  pack_straight<Fp32>(queries.folded(n, D), D, n, D, q);
   std::vector<float*> parts((size_t)threads);
   float* all_parts = scratch.zeros(threads * n * dp);
   for (int t = 0; t < threads; t++) parts[(size_t)t] = all_parts + t * n * dp;
@@ -222,5 +248,6 @@ static void source_backward(const X* v, const float* inverse, const float* queri
       }
     }
   });
-  gather(parts, dp, n, D, d_queries);
+  gather(parts, dp, n, D, d_folded);
+  queries.gradients(d_folded, n, D, d_queries, d_gains);
 }

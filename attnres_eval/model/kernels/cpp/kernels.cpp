@@ -58,11 +58,12 @@ void attention_backward(int kind, int threads, int64_t B, int64_t T, int64_t H, 
 }
 
 // Attention over depth is computed in fp32 whatever the types of what it reads and writes.
-void source_forward(int kind, int threads, int64_t M, int64_t D, int64_t R, int64_t normed,
-                    const void* v, const void* addend, const float* queries, void* sums,
-                    float* inverse, float* scores) {
-  FOR_KIND((source_forward<X>((const X*)v, (const X*)addend, queries, (X*)sums, inverse, scores, M,
-                              D, R, normed != 0, threads)))
+void source_forward(int kind, int threads, int64_t M, int64_t D, int64_t R, float scale,
+                    const void* v, const void* addend, const void* queries, const void* gains,
+                    void* sums, float* inverse, float* scores) {
+  Queries q = {(const float* const*)queries, (const float* const*)gains, scale};
+  FOR_KIND((source_forward<X>((const X*)v, (const X*)addend, q, (X*)sums, inverse, scores, M, D, R,
+                              threads)))
 }
 
 void mix_forward(int kind, int threads, int64_t S, int64_t wide, int64_t M, int64_t D,
@@ -76,14 +77,15 @@ void mix_backward(int kind, int threads, int64_t M, int64_t D, const void* d_out
   FOR_KIND((mix_backward<Y>((const Y*)d_out, (const Y*)out, means, M, D, threads)))
 }
 
-void source_backward(int kind, int threads, int64_t n, int64_t M, int64_t D, int64_t normed,
-                     const void* v, const float* inverse, const float* queries, const void* d_out,
-                     const void* weights, const void* means, const void* d_sum, void* d_v,
-                     float* d_queries) {
-  FOR_KIND((source_backward<X, Y>((const X*)v, inverse, queries, (const Y* const*)d_out,
+void source_backward(int kind, int threads, int64_t n, int64_t M, int64_t D, float scale,
+                     const void* v, const float* inverse, const void* queries, const void* gains,
+                     const void* d_out, const void* weights, const void* means, const void* d_sum,
+                     void* d_v, const void* d_queries, const void* d_gains) {
+  Queries q = {(const float* const*)queries, (const float* const*)gains, scale};
+  FOR_KIND((source_backward<X, Y>((const X*)v, inverse, q, (const Y* const*)d_out,
                                   (const float* const*)weights, (const float* const*)means,
-                                  (const X*)d_sum, (X*)d_v, d_queries, n, M, D, normed != 0,
-                                  threads)))
+                                  (const X*)d_sum, (X*)d_v, (float* const*)d_queries,
+                                  (float* const*)d_gains, n, M, D, threads)))
 }
 
 void loss_forward(int kind, int threads, int64_t M, int64_t K, int64_t N, const void* x,
