@@ -1,7 +1,6 @@
 """What depth attention adds to a training step, by counts: a guard of its speed without a clock."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -40,15 +39,13 @@ class Step:
         self.whole: Counter[str] = Counter()
         """Tensors of (B, T, D) that a kernel was given, read or written."""
 
-        def counting(
-            name: str, kind: int, sizes: tuple[int, ...], *given: Tensor | Sequence[Tensor] | None
-        ) -> None:
+        def counting(name: str, kind: int, numbers: tuple[int | float, ...], *given: Any) -> None:
             self.kernels[name] += 1
             for one in given:
-                tensors: Any = [one] if isinstance(one, Tensor) else one or []
-                for tensor in tensors:
-                    self.whole[name] += tensor.numel() == ROWS * CONTEXT * WIDTH
-            call.call(name, kind, sizes, *given)
+                for tensor in [one] if isinstance(one, Tensor) else one or []:
+                    if isinstance(tensor, Tensor):
+                        self.whole[name] += tensor.numel() == ROWS * CONTEXT * WIDTH
+            call.call(name, kind, numbers, *given)
 
         for module in (ops, depth):
             monkeypatch.setattr(module, "call", counting)
@@ -109,4 +106,4 @@ def test_torch_does_little_beside(name: str, monkeypatch: pytest.MonkeyPatch) ->
         for n_layers in (4, 12)
     )
     per_sublayer = (deep - shallow) / 16
-    assert per_sublayer < 45
+    assert per_sublayer < 25
