@@ -267,7 +267,7 @@ def lm_eval(context: typer.Context) -> None:
 def calibrate(
     results: Annotated[Path, typer.Argument(help="A results folder of a study.")],
     rounds: Annotated[
-        int | None, typer.Option(min=6, help="Pairs of steps; the study's number by default.")
+        int | None, typer.Option(min=6, help="Turns of each pair; the study's number by default.")
     ] = None,
     format: Format = "table",
 ) -> None:

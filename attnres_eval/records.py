@@ -182,17 +182,18 @@ class StepPair(Record):
     label: str
     tokens: PositiveInt
     """Of one step."""
+    steps_a_turn: PositiveInt
     baseline_seconds: list[PositiveFloat]
-    """Of each round's step of the baseline."""
+    """Of a step of the baseline, the mean of its turn, one a round."""
     seconds: list[PositiveFloat]
-    """Of the label's step in the same round."""
+    """Of a step of the label in the same round."""
     machine: Machine
     """Where, and how the label's step was computed."""
 
     @model_validator(mode="after")
     def _rounds_are_whole(self) -> "StepPair":
         if not self.seconds or len(self.seconds) != len(self.baseline_seconds):
-            raise ValueError("every round has a step of the baseline and a step of the label")
+            raise ValueError("every round has a turn of the baseline and a turn of the label")
         return self
 
 

@@ -136,8 +136,8 @@ class Evaluation(Strict):
     batch_size: PositiveInt = 32
     inspection_tokens: NonNegativeInt = 8192
     """Held-out tokens on which the runs of the largest size are inspected, at most; 0 for none."""
-    calibration_rounds: NonNegativeInt = 50
-    """Pairs of training steps by which each variant's time is compared with the baseline's at each
+    calibration_rounds: NonNegativeInt = 30
+    """Rounds in which each variant's training steps are timed in turn with the baseline's at each
     size, at most (`attnres_eval.sweep.calibration`); 0 for none."""
 
 

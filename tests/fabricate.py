@@ -205,6 +205,7 @@ def calibration(study: Study, step_times: Mapping[str, float]) -> Calibration:
                 size=size,
                 label=label,
                 tokens=tokens,
+                steps_a_turn=1,
                 baseline_seconds=[second] * ROUNDS,
                 seconds=[float(s) for s in second * step_times.get(label, 1.0) * spread],
                 machine=MACHINE,

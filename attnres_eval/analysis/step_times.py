@@ -1,7 +1,7 @@
 """What a training step of each variant takes, from the calibration's rounds.
 
 The ratio of a variant's step to the baseline's is the median over rounds of the ratio within a
-round, where the two steps are neighbours in time. Its 95% interval is that of a median by order
+round, where the two are neighbours in time. Its 95% interval is that of a median by order
 statistics: it assumes that rounds are independent of each other, and nothing about their
 distribution. Seconds are the ratio times the median of all the baseline's steps of the size, so
 that a stretch in which the machine was slow does not favour the variants timed outside it.

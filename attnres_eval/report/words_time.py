@@ -13,6 +13,9 @@ NOT_CALIBRATED = (
     " calibrate” measures them."
 )
 
+UNSTEADY = 0.2
+"""A baseline's step that varies by more than this share was not timed on an idle machine."""
+
 
 def machine_sentence(results: Results) -> str:
     """For which machine times hold; empty where they were not calibrated."""
@@ -43,12 +46,19 @@ def calibration_sentences(results: Results, step_times: pd.DataFrame) -> list[st
     spread = step_times["baseline_spread"]
     return [
         "Time in the place of FLOPs: a run's tokens times the seconds per token of its variant and"
-        f" size. These were measured apart from training, each variant's training step in turn with"
-        f" {base}'s in one process, {_span(step_times['rounds'], '.0f')} times at a size, with"
-        " nothing else of the study running. " + machine_sentence(results) + _trained(results),
+        " size. These were measured apart from training, each variant's training steps in turn"
+        f" with {base}'s in one process, {_span(step_times['rounds'], '.0f')} turns of each at a"
+        " size, with nothing else of the study running. "
+        + machine_sentence(results)
+        + _trained(results),
         f"Two copies of {base} timed against each other: {_span(own['relative_step_time'], '.3f')}"
         f" (1 without error). {base}'s own step varied by {_span(spread, '.0%')} (interquartile"
-        " range over median) while it was timed.",
+        " range over median) while it was timed"
+        + (
+            ": something else ran on the machine, and times are worth measuring again."
+            if spread.max() > UNSTEADY
+            else "."
+        ),
         *_step_sentence(results, step_times),
     ]
 

@@ -1,16 +1,20 @@
 """What each variant's training step takes beside the baseline's, on this machine.
 
-A variant is timed in a pair with the baseline: two models in one single-threaded process, one step
-of each a round, the order turned round from one round to the next, so that neither always comes
-first and a slow moment of the machine meets both. Pairs, not all variants at once, since two
-steps that are compared are then neighbours in time, and two models fit where one of a study's
-training runs and little more would.
+A variant is timed in a pair with the baseline: two models in one single-threaded process, each a
+turn a round, the order turned round from one round to the next, so that neither always comes first
+and a slow moment of the machine meets both. Pairs, not all variants at once, since two turns that
+are compared are then neighbours in time, and no more than two models have to fit at once.
+
+A turn is as many steps as fill `TURN_SECONDS`, many times what a processor gives a process before
+another gets its share: whatever else runs then takes its share of both turns alike, where it would
+double single short steps and leave others alone.
 
 Steps are whole training steps as the loop takes them (loss, gradients, clipping, optimiser), on
 random tokens: no step's work depends on what the tokens are. They train at `RATE` of the peak
 learning rate, so that parameters leave zero, as they do in training, and no model diverges.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,10 +32,11 @@ from attnres_eval.train.device import describe_machine, pick_device, processor_n
 from attnres_eval.train.trainer import Trainer
 
 WARM_UP = 3
-"""Rounds that are not counted: compilation, allocator and caches settle in them."""
+"""Rounds of one step that are not counted: compilation, allocator and caches settle in them."""
+TURN_SECONDS = 0.05
 LEAST_ROUNDS = 10
 MOST_SECONDS = 30.0
-"""After the least rounds a pair ends when its steps have taken this long."""
+"""After the least rounds a pair ends when its turns have taken this long."""
 RATE = 0.1
 
 Clock = Callable[[], float]
@@ -39,8 +44,8 @@ Clock = Callable[[], float]
 
 def interleave(
     steps: Sequence[Callable[[], None]], rounds: int, clock: Clock = time.perf_counter
-) -> list[list[float]]:
-    """Takes one step of each a round and times it; each round goes the other way round.
+) -> tuple[int, list[list[float]]]:
+    """Gives each a turn a round and times it; each round goes the other way round.
 
     Args:
         steps: what to time.
@@ -49,22 +54,30 @@ def interleave(
         clock: in seconds.
 
     Returns:
-        Seconds of each counted round, a list for each of `steps`.
+        Steps a turn, and seconds a step of each counted round, a list for each of `steps`.
     """
-    seconds: list[list[float]] = [[] for _ in steps]
-    order = list(range(len(steps)))
+
+    def turn(step: Callable[[], None], times: int) -> float:
+        start = clock()
+        for _ in range(times):
+            step()
+        return (clock() - start) / times
+
+    def one_round(number: int, times: int) -> list[float]:
+        order = range(len(steps)) if number % 2 == 0 else reversed(range(len(steps)))
+        taken = {index: turn(steps[index], times) for index in order}
+        return [taken[index] for index in range(len(steps))]
+
+    fastest = min(min(one_round(number, 1)) for number in range(WARM_UP))
+    times = max(1, math.ceil(TURN_SECONDS / fastest))
+    counted: list[list[float]] = []
     spent = 0.0
-    for number in range(WARM_UP + rounds):
-        for index in order if number % 2 == 0 else reversed(order):
-            start = clock()
-            steps[index]()
-            taken = clock() - start
-            if number >= WARM_UP:
-                seconds[index].append(taken)
-                spent += taken
-        if spent > MOST_SECONDS and number + 1 >= WARM_UP + LEAST_ROUNDS:
+    for number in range(rounds):
+        counted.append(one_round(number, times))
+        spent += sum(counted[-1]) * times
+        if spent > MOST_SECONDS and number + 1 >= LEAST_ROUNDS:
             break
-    return seconds
+    return times, [list(of_one) for of_one in zip(*counted, strict=True)]
 
 
 def time_pair(baseline: RunConfig, config: RunConfig, rounds: int) -> StepPair:
@@ -89,11 +102,13 @@ def time_pair(baseline: RunConfig, config: RunConfig, rounds: int) -> StepPair:
 
         return step
 
-    baseline_seconds, seconds = interleave([step_of(trainer) for trainer in trainers], rounds)
+    steps = [step_of(trainer) for trainer in trainers]
+    steps_a_turn, (baseline_seconds, seconds) = interleave(steps, rounds)
     return StepPair(
         size=config.size,
         label=config.label,
         tokens=recipe.batch_sequences * recipe.context,
+        steps_a_turn=steps_a_turn,
         baseline_seconds=baseline_seconds,
         seconds=seconds,
         machine=trainers[1].machine,

@@ -179,5 +179,14 @@ def test_runs_of_another_processor_are_named(fabricated: Callable[..., Path]) ->
     assert "Runs were trained on Fabricated too" in found
 
 
+def test_a_busy_machine_is_told(analysed: Analysed) -> None:
+    made = analysed(step_times=TIMES)
+    times = made.tables["step_times"]
+    quiet = " ".join(calibration_sentences(made.results, times.assign(baseline_spread=0.05)))
+    assert "varied by 5% (interquartile range over median) while it was timed." in quiet
+    busy = " ".join(calibration_sentences(made.results, times.assign(baseline_spread=0.4)))
+    assert "something else ran on the machine" in busy
+
+
 def test_no_machine_without_times(analysed: Analysed) -> None:
     assert machine_sentence(analysed().results) == ""

@@ -46,19 +46,29 @@ class Bench:
 
 def test_each_round_goes_the_other_way_round() -> None:
     bench = Bench(1, 2, 4)
-    seconds = interleave(bench.steps, 3, bench.clock)
-    assert bench.taken == ("ABCCBA" * (3 + WARM_UP))[: 3 * (3 + WARM_UP)]
+    steps_a_turn, seconds = interleave(bench.steps, 3, bench.clock)
+    assert steps_a_turn == 1
+    assert bench.taken == "ABCCBAABC" + "ABCCBAABC"
+    assert WARM_UP == 3
     assert seconds == [[1] * 3, [2] * 3, [4] * 3]
+
+
+def test_short_steps_come_several_a_turn() -> None:
+    bench = Bench(0.02, 0.04)
+    steps_a_turn, seconds = interleave(bench.steps, 2, bench.clock)
+    assert steps_a_turn == 3
+    assert bench.taken == "ABBAAB" + "AAABBBBBBAAA"
+    assert seconds == [pytest.approx([0.02] * 2), pytest.approx([0.04] * 2)]
 
 
 def test_rounds_end_with_the_time_but_not_before_the_least() -> None:
     slow = Bench(5, 10)
-    assert len(interleave(slow.steps, 50, slow.clock)[0]) == LEAST_ROUNDS
+    assert len(interleave(slow.steps, 50, slow.clock)[1][0]) == LEAST_ROUNDS
     middle = Bench(1, 1)
     # 15 rounds of 2 seconds fill the time; the next one ends beyond it.
-    assert len(interleave(middle.steps, 50, middle.clock)[0]) == 16
+    assert len(interleave(middle.steps, 50, middle.clock)[1][0]) == 16
     short = Bench(5, 10)
-    assert len(interleave(short.steps, 4, short.clock)[0]) == 4
+    assert len(interleave(short.steps, 4, short.clock)[1][0]) == 4
 
 
 def tiny(**changes: Any) -> Study:
@@ -86,9 +96,10 @@ def test_a_pair_takes_whole_training_steps_in_turn(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Trainer, "step", watched)
     study = tiny()
     pair = time_pair(study.run("prenorm", "d16", 0), study.run("full_attnres", "d16", 0), 6)
-    rounds = 6 + WARM_UP
-    order = ["prenorm", "full_attnres", "full_attnres", "prenorm"] * rounds
-    assert taken == order[: 2 * rounds]
+    order = ["prenorm", "full_attnres", "full_attnres", "prenorm"] * 3
+    assert taken[: 2 * WARM_UP] == order[: 2 * WARM_UP]
+    turns = [label for label in order for _ in range(pair.steps_a_turn)]
+    assert taken[2 * WARM_UP :] == turns
     assert (pair.label, pair.size, pair.tokens) == ("full_attnres", "d16", 64)
     assert len(pair.seconds) == len(pair.baseline_seconds) == 6
     assert min(pair.seconds + pair.baseline_seconds) > 0
