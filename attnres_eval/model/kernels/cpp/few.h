@@ -2,7 +2,8 @@
 #pragma once
 #include "norm.h"
 
-constexpr int FEW = VL == 16 ? 4 : 2;  // rows whose dot products share the registers
+constexpr int FEW = VL == 16 ? 3 : 2;   // rows of inputs whose dot products share the registers
+constexpr int WIDTH = VL == 16 ? 8 : 4;  // with so many rows of a weight
 
 // The first n entries, then zeros.
 static inline vf load_first(const float* p, int64_t n) {
@@ -37,46 +38,54 @@ static inline void sums(const vf* v, float* out) {
 template <int MR, int NR>
 static inline void dots(int64_t K, const float* a, int64_t a_row, const float* w, int64_t w_row,
                         float* c, int64_t c_row, bool more) {
-  vf r[MR][4] = {};
+  constexpr int FOURS = (NR + 3) / 4 * 4;
+  vf r[MR][FOURS] = {};
   auto add = [&](auto read, int64_t k) {
     vf wv[NR];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < NR; j++) wv[j] = read(w + j * w_row + k);
-#pragma GCC unroll 4
+#pragma GCC unroll 3
     for (int i = 0; i < MR; i++) {
       vf av = read(a + i * a_row + k);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int j = 0; j < NR; j++) r[i][j] = r[i][j] + av * wv[j];
     }
   };
   int64_t k = 0;
   for (; k + VL <= K; k += VL) add([](const float* p) { return load(p); }, k);
   if (k < K) add([&](const float* p) { return load_first(p, K - k); }, k);
-#pragma GCC unroll 4
+#pragma GCC unroll 3
   for (int i = 0; i < MR; i++) {
-    float total[4], *out = c + i * c_row;
-    sums(r[i], total);
+    float total[FOURS], *out = c + i * c_row;
+#pragma GCC unroll 2
+    for (int j = 0; j < FOURS; j += 4) sums(r[i] + j, total + j);
+#pragma GCC unroll 8
     for (int j = 0; j < NR; j++) out[j] = more ? out[j] + total[j] : total[j];
   }
-}
-
-template <int NR>
-static inline void dots_of_rows(int64_t M, int64_t K, const float* a, int64_t a_row,
-                                const float* w, int64_t w_row, float* c, int64_t c_row,
-                                bool more) {
-  int64_t i = 0;
-  for (; i + FEW <= M; i += FEW)
-    dots<FEW, NR>(K, a + i * a_row, a_row, w, w_row, c + i * c_row, c_row, more);
-  for (; i < M; i++) dots<1, NR>(K, a + i * a_row, a_row, w, w_row, c + i * c_row, c_row, more);
 }
 
 // c[M, N] (+)= a[M, K] w[N, K]^T: a weight (out, in), or keys.
 static void few_product(int64_t M, int64_t N, int64_t K, const float* a, int64_t a_row,
                         const float* w, int64_t w_row, float* c, int64_t c_row, bool more) {
   int64_t n = 0;
-  for (; n + 4 <= N; n += 4)
-    dots_of_rows<4>(M, K, a, a_row, w + n * w_row, w_row, c + n, c_row, more);
-  for (; n < N; n++) dots_of_rows<1>(M, K, a, a_row, w + n * w_row, w_row, c + n, c_row, more);
+  auto columns = [&](auto width) {
+    constexpr int NR = decltype(width)::value;
+    for (; n + NR <= N; n += NR) {
+      int64_t i = 0;
+      auto rows = [&](auto size) {
+        constexpr int MR = decltype(size)::value;
+        for (; i + MR <= M; i += MR)
+          dots<MR, NR>(K, a + i * a_row, a_row, w + n * w_row, w_row, c + i * c_row + n, c_row,
+                       more);
+      };
+      rows(std::integral_constant<int, FEW>());
+      if constexpr (FEW > 2) rows(std::integral_constant<int, 2>());
+      rows(std::integral_constant<int, 1>());
+    }
+  };
+  if constexpr (WIDTH > 4) columns(std::integral_constant<int, WIDTH>());
+  columns(std::integral_constant<int, 4>());
+  columns(std::integral_constant<int, 1>());
 }
 
 template <int N>
