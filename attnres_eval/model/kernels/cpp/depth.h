@@ -6,7 +6,16 @@
 #pragma once
 #include "linear.h"
 
-constexpr int WIDE = 8;  // vectors of a row that are summed in registers
+constexpr int WIDE = 8;    // vectors of a row that are summed in registers
+constexpr int AHEAD = 4;   // tokens that are fetched ahead: the processor itself follows few streams
+constexpr int DIRECT = 4;  // readers for which loops beat a product of matrices
+
+// Asks for a row of n that will be read soon; it may lie beyond the end.
+template <class X>
+static inline void fetch(const X* row, int64_t n) {
+  const char* bytes = (const char*)row;
+  for (int64_t b = 0; b < n * (int64_t)sizeof(X); b += 64) __builtin_prefetch(bytes + b);
+}
 
 template <class F>
 static inline void by_columns(int64_t D, F f) {
@@ -51,16 +60,20 @@ inline float dot(const bf16* a, const bf16* b, int64_t n) {
   return sum(total[0] + total[1]) + rest;
 }
 
-// The queries of R readers times the gains of their key norms, if any, and a scale: (R, D).
+// The queries of R readers times the gains of their key norms, if any, and a scale: (R, D), with
+// rows padded by zeros.
 struct Queries {
   const float* const* rows;
   const float* const* gains;
   float scale;
   float* folded(int64_t R, int64_t D) const {
-    float* out = scratch.floats(R * D);
-    for (int64_t r = 0; r < R; r++)
+    const int64_t dp = padded(D);
+    float* out = scratch.floats(R * dp);
+    for (int64_t r = 0; r < R; r++) {
       for (int64_t c = 0; c < D; c++)
-        out[r * D + c] = rows[r][c] * (gains == nullptr ? 1 : gains[r][c]) * scale;
+        out[r * dp + c] = rows[r][c] * (gains == nullptr ? 1 : gains[r][c]) * scale;
+      zero_padding(out + r * dp, D);
+    }
     return out;
   }
   // Gradients of rows and gains out of those of the folded rows.
@@ -83,8 +96,8 @@ static void source_forward(const X* v, const X* addend, Queries queries, X* sums
   Frame frame;
   const int64_t dp = padded(D), rp = padded(R);
   const bool normed = queries.gains != nullptr;
-  float* q = scratch.floats(packed_size(D, R));
-  pack_transposed<Fp32>(queries.folded(R, D), D, D, R, q);
+  float *q = scratch.floats(packed_size(D, R)), *folded = queries.folded(R, D);
+  if (R > DIRECT) pack_transposed<Fp32>(folded, dp, D, R, q);
   on_threads(threads, [&](int thread, int all) {
     Frame inner;
     float *rows_in = scratch.floats(ROWS * dp), *c = scratch.floats(ROWS * rp);
@@ -103,8 +116,9 @@ static void source_forward(const X* v, const X* addend, Queries queries, X* sums
           read_row(sums + (m + i) * D, D, row);
         }
         inverse[m + i] = normed ? inverse_rms(row, D) : 1;
+        for (int64_t r = 0; R <= DIRECT && r < R; r++) c[i * rp + r] = dot(row, folded + r * dp, dp);
       }
-      product<Fp32>(rows, R, D, rows_in, dp, 1, q, R, D, c, rp, false);
+      if (R > DIRECT) product<Fp32>(rows, R, D, rows_in, dp, 1, q, R, D, c, rp, false);
       for (int64_t r = 0; r < R; r++)
         for (int64_t i = 0; i < rows; i++)
           scores[r * M + m + i] = c[i * rp + r] * inverse[m + i];
@@ -166,6 +180,7 @@ static void mix_forward(const void* const* values, const float* const* scores, f
         for (int64_t i = 0; i < rows; i++) weights[s * M + m + i] = a[s * VL + i];
       }
       for (int64_t i = 0; i < rows; i++) {
+        for (int64_t s = wide; s < S; s++) fetch((const Y*)values[s] + (m + i + AHEAD) * D, D);
         mix_row<Y>(values, a + i, VL, S, wide, (m + i) * D, D, row);
         write_row(row, D, out + (m + i) * D);
       }
@@ -198,7 +213,7 @@ static void source_backward(const X* v, const float* inverse, Queries queries,
   const int64_t dp = padded(D), np = padded(n);
   const bool normed = queries.gains != nullptr;
   float *q = scratch.floats(packed_size(n, D)), *d_folded = scratch.floats(n * D);
-  pack_straight<Fp32>(queries.folded(n, D), D, n, D, q);
+  pack_straight<Fp32>(queries.folded(n, D), dp, n, D, q);
   std::vector<float*> parts((size_t)threads);
   float* all_parts = scratch.zeros(threads * n * dp);
   for (int t = 0; t < threads; t++) parts[(size_t)t] = all_parts + t * n * dp;
@@ -214,6 +229,7 @@ static void source_backward(const X* v, const float* inverse, Queries queries,
         const int64_t at = (m + i) * D;
         read_row(v + at, D, rows_in + i * dp);
         for (int64_t r = 0; r < n; r++) {
+          fetch(d_out[r] + at + AHEAD * D, D);
           float change = dot(d_out[r] + at, v + at, D) - means[r][m + i];
           a[r] = weights[r][m + i];
           c[i * np + r] = a[r] * change * inverse[m + i];
