@@ -87,10 +87,10 @@ class _Read(torch.autograd.Function):
     def backward(
         ctx: Any, d_read: Tensor | None, d_weights: Tensor | None, d_streams: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        streams, weight, scale, offset, *_ = ctx.saved_tensors
+        saved = ctx.saved_tensors
         after = (None if d is None else d.contiguous() for d in (d_read, d_weights, d_streams))
-        gradients = [torch.empty_like(x) for x in (streams, weight, scale, offset)]
-        call("streams_read_backward", FP32, ctx.sizes, *ctx.saved_tensors, *after, *gradients)
+        gradients = [torch.empty_like(x) for x in saved[:4]]
+        call("streams_read_backward", FP32, ctx.sizes, *saved, *after, *gradients)
         return (*gradients, None, None)
 
 
@@ -113,8 +113,9 @@ class _Write(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_written: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = [torch.empty_like(x) for x in ctx.saved_tensors]
-        tensors = *ctx.saved_tensors, d_written.contiguous(), *gradients
+        saved = ctx.saved_tensors
+        gradients = [torch.empty_like(x) for x in saved]
+        tensors = *saved, d_written.contiguous(), *gradients
         call("streams_write_backward", ctx.kind, ctx.sizes, *tensors)
         return (*gradients, None)
 

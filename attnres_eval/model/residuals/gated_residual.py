@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnres_eval.model.draw import normal
+from attnres_eval.model.kernels import gated as fused
+from attnres_eval.model.kernels.gated import GatedMean
 from attnres_eval.model.residuals.base import Residual
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
@@ -54,6 +56,9 @@ class GatedResidual(Residual):
         return embedding_BTD.unsqueeze(-2).expand(-1, -1, self.streams, -1)
 
     def read(self, state: Tensor, sublayer: int) -> tuple[GatedReading, Tensor]:
+        mean = self._fused(state, sublayer, self.write_weight[sublayer])
+        if mean is not None and mean.write_BTN is not None:
+            return GatedReading(mean.streams_BTND, mean.write_BTN), mean.read_BTD
         normed_BTND, u = self._gated_mean(state, sublayer)
         logits_BTN = F.linear(normed_BTND.flatten(-2), self.write_weight[sublayer])
         write_BTN = 2 * (logits_BTN.float() / self.streams).sigmoid()
@@ -61,11 +66,23 @@ class GatedResidual(Residual):
 
     def write(self, state: GatedReading, sublayer: int, output_BTD: Tensor) -> Tensor:
         streams_BTND, write_BTN = state
+        if not self.frozen and (sum_BTND := fused.add(*state, output_BTD)) is not None:
+            return sum_BTND
         written = torch.addcmul(streams_BTND, write_BTN.unsqueeze(-1), output_BTD.unsqueeze(-2))
         return written.to(streams_BTND.dtype)
 
     def finish(self, state: Tensor) -> Tensor:
+        mean = self._fused(state, self.shape.n_sublayers)
+        if mean is not None:
+            return mean.read_BTD
         return self._gated_mean(state, self.shape.n_sublayers)[1]
+
+    def _fused(self, streams_BTND: Tensor, reader: int, *write: Tensor) -> GatedMean | None:
+        """The reading by the kernels, with write weights where given; None where not by them."""
+        if self.frozen or not fused.takes(streams_BTND):
+            return None
+        gain_ND, weights = 1 + self.norm[reader], (self.down[reader], *write)
+        return fused.gated_mean(streams_BTND, gain_ND, torch.cat(weights), self.up[reader])
 
     def _gated_mean(self, streams_BTND: Tensor, reader: int) -> tuple[Tensor, Tensor]:
         """Normalised streams Rn (B, T, N, D), and the mean of them under their gates (B, T, D)."""

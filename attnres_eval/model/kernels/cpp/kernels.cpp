@@ -3,6 +3,7 @@
 #include "attention.h"
 #include "decode.h"
 #include "depth.h"
+#include "gated.h"
 #include "loss.h"
 #include "streams.h"
 
@@ -129,6 +130,32 @@ void streams_write_backward(int kind, int threads, int64_t M, int64_t N, int64_t
                             void* d_out) {
   FOR_KIND((write_backward<Y>(h, w, (const Y*)out, d_written, d_h, d_w, (Y*)d_out, {M, N, D, R}, K,
                               own, threads)))
+}
+
+// Streams are fp32; products are of the kind's type.
+void gated_forward(int kind, int threads, int64_t M, int64_t N, int64_t D, int64_t rank,
+                   int64_t outputs, const float* x, const float* gain, const float* weights,
+                   const float* up, float* z, float* write, float* u) {
+  FOR_KIND((gated_forward<P>(x, gain, weights, up, z, write, u, {M, N, D, rank, outputs}, threads)))
+}
+
+void gated_backward(int kind, int threads, int64_t M, int64_t N, int64_t D, int64_t rank,
+                    int64_t outputs, const float* x, const float* gain, const float* weights,
+                    const float* up, const float* z, const float* d_u, const float* d_write,
+                    const float* d_h, float* d_x, float* d_gain, float* d_weights, float* d_up) {
+  FOR_KIND((gated_backward<P>(x, gain, weights, up, z, d_u, d_write, d_h, d_x, d_gain, d_weights,
+                              d_up, {M, N, D, rank, outputs}, threads)))
+}
+
+void streams_add_forward(int kind, int threads, int64_t M, int64_t N, int64_t D, const float* h,
+                         const float* write, const void* out, float* written) {
+  FOR_KIND((add_forward<Y>(h, write, (const Y*)out, written, M, N, D, threads)))
+}
+
+void streams_add_backward(int kind, int threads, int64_t M, int64_t N, int64_t D,
+                          const float* write, const void* out, const float* d_written,
+                          float* d_write, void* d_out) {
+  FOR_KIND((add_backward<Y>(write, (const Y*)out, d_written, d_write, (Y*)d_out, M, N, D, threads)))
 }
 
 // All fp32. layers: `DecodeLayer`, one after another; the rest as in `DecodeStep`.
