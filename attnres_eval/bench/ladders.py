@@ -53,21 +53,21 @@ BLOCKS = {"block_attnres": {"num_blocks": 8}}
 LADDERS = (
     Ladder(
         name="depth",
-        axis="transformer blocks",
+        axis="Transformer blocks",
         points=(4, 8, 16, 32, 64),
         setting=lambda n_layers: Setting(f"d64x{n_layers}", 256, 1024, BLOCKS),
         theory={"block_attnres": 1.0, "full_attnres": 2.0},
     ),
     Ladder(
         name="sequence length",
-        axis="tokens of a sequence",
+        axis="Tokens of a sequence",
         points=(128, 256, 512, 1024, 2048, 4096),
         setting=lambda context: Setting("d64x8", context, 4 * context, BLOCKS),
         theory={"block_attnres": 1.0, "full_attnres": 1.0},
     ),
     Ladder(
         name="sources",
-        axis="blocks N of Block AttnRes",
+        axis="Number of blocks N",
         points=(1, 2, 4, 8, 16, 32),
         setting=lambda blocks: Setting(
             "d64x16", 256, 2048, {"block_attnres": {"num_blocks": blocks}}
