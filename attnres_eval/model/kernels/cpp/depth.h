@@ -33,9 +33,8 @@ static inline float dot(const A* a, const B* b, int64_t n) {
     total[1] = total[1] + load(a + c + VL) * load(b + c + VL);
   }
   for (; c + VL <= n; c += VL) total[0] = total[0] + load(a + c) * load(b + c);
-  float rest = 0;
-  for (; c < n; c++) rest += to_float(a[c]) * to_float(b[c]);
-  return sum(total[0] + total[1]) + rest;
+  if (c < n) total[1] = total[1] + load_part(a + c, n - c) * load_part(b + c, n - c);
+  return sum(total[0] + total[1]);
 }
 
 template <>
@@ -55,9 +54,8 @@ inline float dot(const bf16* a, const bf16* b, int64_t n) {
   for (; c + 2 * VL <= n; c += 2 * VL) total[0] = Bf16::add(total[0], pairs(a + c), pairs(b + c));
 #endif
   for (; c + VL <= n; c += VL) total[0] = total[0] + load(a + c) * load(b + c);
-  float rest = 0;
-  for (; c < n; c++) rest += to_float(a[c]) * to_float(b[c]);
-  return sum(total[0] + total[1]) + rest;
+  if (c < n) total[1] = total[1] + load_part(a + c, n - c) * load_part(b + c, n - c);
+  return sum(total[0] + total[1]);
 }
 
 // The queries of R readers times the gains of their key norms, if any, and a scale: (R, D), with
@@ -146,12 +144,14 @@ static inline void mix_row(const void* const* values, const float* weights, int6
 #pragma GCC unroll 8
     for (int j = 0; j < N; j++) store(row + c + j * VL, sums[j]);
   });
-  for (int64_t c = D / VL * VL; c < D; c++) {
-    row[c] = 0;
-    for (int64_t s = 0; s < S; s++)
-      row[c] += weights[s * step] * (s < wide ? ((const float*)values[s])[at + c]
-                                              : to_float(((const Y*)values[s])[at + c]));
-  }
+  const int64_t c = D / VL * VL;
+  if (c == D) return;
+  vf sums = {};
+  for (int64_t s = 0; s < wide; s++)
+    sums = sums + weights[s * step] * load_part((const float*)values[s] + at + c, D - c);
+  for (int64_t s = wide; s < S; s++)
+    sums = sums + weights[s * step] * load_part((const Y*)values[s] + at + c, D - c);
+  store(row + c, sums);
 }
 
 // values: S pointers to (M, D), of which the first `wide` are fp32; scores: S pointers to (M).
@@ -246,8 +246,11 @@ static void source_backward(const X* v, const float* inverse, Queries queries,
 #pragma GCC unroll 8
           for (int j = 0; j < N; j++) store(sums + k + j * VL, s[j]);
         });
-        for (int64_t k = D / VL * VL; k < D; k++)
-          for (int64_t r = 0; r < n; r++) sums[k] += a[r] * to_float(d_out[r][at + k]);
+        if (const int64_t k = D / VL * VL; k < D) {
+          vf s = load(sums + k);
+          for (int64_t r = 0; r < n; r++) s = s + a[r] * load_part(d_out[r] + at + k, D - k);
+          store(sums + k, s);
+        }
       }
       product<Fp32>(rows, D, n, c, np, 1, q, D, n, u, dp, false);
       pack_rows<Fp32>(rows_in, dp, rows, D, panels, 0, rows);

@@ -196,16 +196,16 @@ static inline void to_row(const float* src, int64_t n, float* dst) {
 static inline void zero_padding(float* row, int64_t n) {
   for (int64_t c = n; c < padded(n); c++) row[c] = 0;
 }
+// A row to floats, with padding of zeros; and back.
 template <class T>
 static inline void read_row(const T* src, int64_t n, float* dst) {
   int64_t c = 0;
   for (; c + VL <= n; c += VL) store(dst + c, load(src + c));
-  for (; c < n; c++) dst[c] = to_float(src[c]);
-  zero_padding(dst, n);
+  if (c < n) store(dst + c, load_part(src + c, n - c));
 }
 template <class T>
 static inline void write_row(const float* src, int64_t n, T* dst) {
   int64_t c = 0;
   for (; c + VL <= n; c += VL) store(dst + c, load(src + c));
-  for (; c < n; c++) dst[c] = from_float<T>(src[c]);
+  if (c < n) store_part(dst + c, load(src + c), n - c);
 }

@@ -45,6 +45,42 @@ static inline vh narrow(vf x) {
 }
 static inline void store(bf16* p, vf x) { *(vh_u*)p = narrow(x); }
 
+// The first n < VL entries, then zeros; and back.
+static inline vf load_part(const float* p, int64_t n) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+  float part[VL] = {};
+  memcpy(part, p, (size_t)n * 4);
+  return load(part);
+#endif
+}
+static inline vf load_part(const bf16* p, int64_t n) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  vh part = (vh)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p);
+  return (vf)(__builtin_convertvector(part, vi) << 16);
+#else
+  bf16 part[VL] = {};
+  memcpy(part, p, (size_t)n * 2);
+  return load(part);
+#endif
+}
+static inline void store_part(float* p, vf x, int64_t n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x);
+#else
+  memcpy(p, &x, (size_t)n * 4);
+#endif
+}
+static inline void store_part(bf16* p, vf x, int64_t n) {
+  vh part = narrow(x);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)part);
+#else
+  memcpy(p, &part, (size_t)n * 2);
+#endif
+}
+
 static inline float to_float(float x) { return x; }
 static inline float to_float(bf16 x) {
   uint32_t bits = (uint32_t)x << 16;
