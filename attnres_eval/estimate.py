@@ -12,12 +12,18 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from attnres_eval.processor import cpu_multiplies_bf16
 from attnres_eval.study import RunConfig
 
-UTILISATION = {16: 0.19, 24: 0.22, 36: 0.29, 64: 0.34, 128: 0.46}
-"""Share of the fp32 matrix rate that eager PreNorm training reaches, by d_model, one thread."""
+UTILISATION = {
+    "fp32": {16: 0.4, 24: 0.46, 36: 0.63, 64: 0.9, 128: 1.1, 256: 1.4},
+    "bf16": {16: 0.52, 24: 0.64, 36: 0.88, 64: 1.45, 128: 1.9, 256: 2.4},
+}
+"""Training rate of PreNorm with our kernels over the fp32 matrix rate, by precision and d_model,
+one thread. Above 1, since that rate is another library's, which may leave half of the processor
+unused, and bf16 products are faster."""
 
-TRAFFIC_FLOPS_PER_ELEMENT = 35.0
+TRAFFIC_FLOPS_PER_ELEMENT = 60.0
 """Mixing is bound by memory: an element of its traffic takes as long as this many FLOPs."""
 
 PROCESS_BYTES = 560 * 2**20
@@ -38,15 +44,18 @@ def matmul_flops_per_second() -> float:
     return 2 * size**3 / best
 
 
-def utilisation(d_model: int) -> float:
-    """Interpolates the measured shares; flat beyond them."""
-    return float(np.interp(d_model, list(UTILISATION), list(UTILISATION.values())))
+def utilisation(d_model: int, precision: str) -> float:
+    """Interpolates the measured shares; flat beyond them. `auto` is bf16 where it is multiplied."""
+    if precision == "auto":
+        precision = "bf16" if cpu_multiplies_bf16() else "fp32"
+    shares = UTILISATION[precision]
+    return float(np.interp(d_model, list(shares), list(shares.values())))
 
 
 def training_seconds(config: RunConfig) -> float:
     """Estimate of a run's training time on one thread, residual traffic included."""
     cost = config.cost()
-    rate = matmul_flops_per_second() * utilisation(config.shape.d_model)
+    rate = matmul_flops_per_second() * utilisation(config.shape.d_model, config.recipe.precision)
     traffic_flops = 3 * cost.residual_traffic_elements_per_token * TRAFFIC_FLOPS_PER_ELEMENT
     return (cost.training_flops_per_token + traffic_flops) * config.tokens / rate
 

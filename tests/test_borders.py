@@ -13,7 +13,7 @@ import attnres_eval
 
 PACKAGE = Path(attnres_eval.__file__).parent
 ORDER = [
-    {"errors", "shape"},
+    {"errors", "processor", "shape"},
     {"files", "variants"},
     {"cost"},
     {"study", "records", "reference", "catalogue"},
@@ -37,6 +37,7 @@ TORCH_FREE = [
     "study",
     "records",
     "estimate",
+    "processor",
     "reasoning",
     "data.prepare",
     "data.batches",

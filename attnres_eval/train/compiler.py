@@ -11,7 +11,7 @@ import torch._inductor.config as inductor
 from torch import Tensor
 
 from attnres_eval.data.prepare import cache_folder
-from attnres_eval.train.device import cpu_flags
+from attnres_eval.processor import cpu_flags
 
 AUTOCAST = ("torch.amp.autocast_mode._enter_autocast", "torch.amp.autocast_mode._exit_autocast")
 SHAPES = 256

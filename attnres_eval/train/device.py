@@ -1,7 +1,6 @@
 """Where and how a run computes: device, precision, threads, compilation."""
 
 import contextlib
-import platform
 import resource
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ import torch
 
 from attnres_eval.model.kernels.switch import available
 from attnres_eval.model.residuals import flash
+from attnres_eval.processor import cpu_multiplies_bf16, cpu_name
 from attnres_eval.records import Machine
 from attnres_eval.study import Recipe, RunConfig
 
@@ -22,8 +22,8 @@ ACCELERATOR_STEPS = 2000
 """From this many steps on, a run on an accelerator is taken to earn compilation back: eager code
 there mostly waits for kernels to start. Chosen, not measured: no GPU was at hand."""
 BF16_WIDTH = 128
-"""From this d_model on, bf16 is faster on processors that multiply it: it is not at 40, and is at
-128, as measured in LOG.md."""
+"""From this d_model on, plain torch is faster in bf16 on processors that multiply it: it is not at
+40, and is at 128, as measured in LOG.md."""
 
 
 def pick_device() -> torch.device:
@@ -35,38 +35,31 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether the device has matrix instructions for bf16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.backends.cpu.get_cpu_capability().startswith("AVX512")) and any(
-        flag in cpu_flags() for flag in ("avx512_bf16", "amx_bf16")
-    )
-
-
-def cpu_flags() -> set[str]:
-    """The processor's flags as the kernel lists them; none where it does not."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split()[2:]) for line in lines if line.startswith("flags")), set())
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512") and cpu_multiplies_bf16()
 
 
 def processor_name(device: torch.device) -> str:
     """What the device calls itself."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return cpu_name()
 
 
-def choose_precision(recipe: Recipe, d_model: int, device: torch.device) -> Literal["fp32", "bf16"]:
-    """The recipe's precision; `auto` is bf16 where that is faster than fp32."""
+def choose_precision(
+    recipe: Recipe, d_model: int, device: torch.device, kernels: bool
+) -> Literal["fp32", "bf16"]:
+    """The recipe's precision; `auto` is bf16 where that is faster than fp32.
+
+    Args:
+        recipe: says which, or leaves it to this.
+        d_model: width of the model.
+        device: where it runs.
+        kernels: whether ours run, to which bf16 is faster at every width.
+    """
     if recipe.precision != "auto":
         return recipe.precision
-    wide = device.type == "cuda" or d_model >= BF16_WIDTH
-    return "bf16" if wide and multiplies_bf16(device) else "fp32"
+    faster = device.type == "cuda" or kernels or d_model >= BF16_WIDTH
+    return "bf16" if faster and multiplies_bf16(device) else "fp32"
 
 
 def choose_compile(recipe: Recipe, steps: int, seconds: float, device: torch.device) -> bool:
@@ -98,13 +91,14 @@ def describe_machine(config: RunConfig, device: torch.device, seconds: float) ->
         seconds: estimate of its training time without compilation.
     """
     compiled = choose_compile(config.recipe, config.steps, seconds, device)
+    # Compiled code calls the package's kernels, and has no use for ours.
+    ours = available(device) and not compiled
     return Machine(
         device=device.type,
-        precision=choose_precision(config.recipe, config.shape.d_model, device),
+        precision=choose_precision(config.recipe, config.shape.d_model, device, ours),
         threads=torch.get_num_threads(),
         compiled=compiled,
-        # Compiled code calls the package's kernels, and has no use for ours.
-        kernels=flash.available(device) or (available(device) and not compiled),
+        kernels=flash.available(device) or ours,
         processor=processor_name(device),
         torch=torch.__version__,
     )

@@ -13,16 +13,21 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize(
-    ("native", "d_model", "expected"),
-    [(True, 512, "bf16"), (True, 32, "fp32"), (False, 512, "fp32")],
+    ("native", "kernels", "d_model", "expected"),
+    [
+        (True, False, 512, "bf16"),
+        (True, False, 32, "fp32"),
+        (True, True, 32, "bf16"),
+        (False, True, 512, "fp32"),
+    ],
 )
 def test_auto_precision_is_bf16_where_that_is_faster(
-    native: bool, d_model: int, expected: str, monkeypatch: pytest.MonkeyPatch
+    native: bool, kernels: bool, d_model: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "multiplies_bf16", lambda where: native)
-    assert choose_precision(Recipe(), d_model, CPU) == expected
-    assert choose_precision(Recipe(precision="bf16"), d_model, CPU) == "bf16"
-    assert choose_precision(Recipe(precision="fp32"), d_model, CPU) == "fp32"
+    assert choose_precision(Recipe(), d_model, CPU, kernels) == expected
+    assert choose_precision(Recipe(precision="bf16"), d_model, CPU, kernels) == "bf16"
+    assert choose_precision(Recipe(precision="fp32"), d_model, CPU, kernels) == "fp32"
 
 
 @pytest.mark.parametrize("kernels", [True, False])
