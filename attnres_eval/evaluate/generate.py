@@ -57,12 +57,27 @@ class _Watch:
         self.tokenizer = tokenizer
         self.stops = [stop for stop in stops if stop]
         self.ends = ends
+        self.may_end: dict[int, bool] = {}
+        """Of each token so far, whether a stop sequence may end in it."""
         self.window = 1 + max((len(stop.encode()) for stop in self.stops), default=0)
 
     def __call__(self, tokens: list[int]) -> bool:
         if tokens[-1] in self.ends:
             return True
+        if not self._may_end(tokens[-1]):
+            return False
         return self._stops_in(tokens[-self.window :]) and self._stops_in(tokens)
+
+    def _may_end(self, token: int) -> bool:
+        """Whether the token has the last character of a stop sequence, or a piece of any.
+
+        It is looked at beside itself, since some tokenizers leave out a text's first space.
+        """
+        if token not in self.may_end:
+            text = self.tokenizer.decode([token, token], skip_special_tokens=True)
+            last = {"\ufffd", *(stop[-1] for stop in self.stops)}
+            self.may_end[token] = any(character in text for character in last)
+        return self.may_end[token]
 
     def _stops_in(self, tokens: list[int]) -> bool:
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)

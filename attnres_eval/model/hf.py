@@ -136,9 +136,9 @@ class AttnResForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc
             past_key_values=past_key_values,
             position_ids=position_ids,
         )
-        hidden = self.model.hidden(input_ids, position_ids, mask, past_key_values)
+        read = self.model.trunk(input_ids, position_ids, mask, past_key_values)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.model.head(hidden[:, kept])
+        logits = self.model.logits(read[:, kept])
         loss = None
         if labels is not None:
             loss = self.loss_function(

@@ -289,7 +289,11 @@ class Transformer(nn.Module):
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits, (B, T, V)."""
-        return self.head(self.hidden(tokens_BT))
+        return self.logits(self.trunk(tokens_BT))
+
+    def logits(self, read_BTD: Tensor) -> Tensor:
+        """Logits, (B, T, V), of what the final norm sees."""
+        return normed_linear(read_BTD, self.final_norm, self.head.weight)
 
     def loss(self, tokens_BT: Tensor, weights_BT: Tensor | None = None) -> Tensor:
         """Mean next-token loss in nats: tokens 0 to T - 1 predict tokens 1 to T.

@@ -38,13 +38,20 @@ class _Linear(torch.autograd.Function):
 class _MLP(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, gain: Tensor | None, gate_up: Tensor, down: Tensor, kind: int
+        ctx: Any,
+        x: Tensor,
+        gain: Tensor | None,
+        gate_up: Tensor,
+        down: Tensor,
+        kind: int,
+        graph: bool,
     ) -> Tensor:
         x, gate_up, down = x.contiguous(), gate_up.contiguous(), down.contiguous()
         sizes = (x.numel() // x.shape[-1], x.shape[-1], down.shape[1])
         y = torch.empty_like(x, dtype=output_dtype(kind))
         inner = None
-        if any(ctx.needs_input_grad):
+        # Weights need a gradient where no graph is kept, too.
+        if graph and any(ctx.needs_input_grad):
             inner = y.new_empty((sizes[0], 2 * sizes[2]))
         call("mlp_forward", kind, sizes, x, gain, gate_up, down, y, inner)
         ctx.save_for_backward(x, gain, gate_up, down, inner)
@@ -59,7 +66,7 @@ class _MLP(torch.autograd.Function):
         d_gain = None if gain is None else torch.empty_like(gain)
         tensors = (x, gain, gate_up, down, inner, dy.contiguous(), dx, d_gain, d_gate_up, d_down)
         call("mlp_backward", ctx.kind, ctx.sizes, *tensors)
-        return dx, d_gain, d_gate_up, d_down, None
+        return dx, d_gain, d_gate_up, d_down, None, None
 
 
 class _Attention(torch.autograd.Function):
@@ -132,7 +139,9 @@ def mlp(
 ) -> Tensor | None:
     """SwiGLU of norm(x): gate and up rows in one weight, (2 F, D), then down, (D, F)."""
     which = kind(x, gain, gate_up_weight, down_weight)
-    return None if which is None else _MLP.apply(x, gain, gate_up_weight, down_weight, which)
+    if which is None:
+        return None
+    return _MLP.apply(x, gain, gate_up_weight, down_weight, which, torch.is_grad_enabled())
 
 
 def attention(

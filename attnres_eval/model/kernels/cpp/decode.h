@@ -5,7 +5,7 @@
 // are open by attention over depth, or takes the only one as it is. PreNorm has one source, Block
 // AttnRes one a block more, Full AttnRes one a sublayer more.
 #pragma once
-#include "few.h"
+#include "few_tokens.h"
 #include "linear.h"
 
 struct DecodeLayer {
@@ -30,7 +30,7 @@ struct DecodeRows {
   const DecodeStep& s;
   int64_t count, first;
   int64_t dp = padded(s.D), cp = padded((s.H + 2 * s.G) * s.K), mp = padded(s.H * s.K);
-  int64_t gp = padded(2 * s.F) + VL, fp = padded(s.F), sp = padded(s.length + 1);
+  int64_t gp = padded(2 * s.F), fp = padded(s.F), sp = padded(s.length + 1);
   float* history = scratch.zeros(count * s.sources * dp);
   float* inverse_rms_of = scratch.floats(count * s.sources);
   float *h = scratch.floats(count * dp), *qkv = scratch.floats(count * cp);
@@ -117,15 +117,6 @@ struct DecodeRows {
     }
   }
 
-  void swiglu(int64_t i) {
-    const float *gate = gate_up + i * gp, *up = gate + s.F;
-    float* a = inner + i * fp;
-    for (int64_t c = 0; c < s.F; c += VL) {
-      vf g = load(gate + c);
-      store(a + c, g / (1.0f + exponential(-g)) * load(up + c));
-    }
-  }
-
   void step(const float* embedding, float* out) {
     const int64_t C = (s.H + 2 * s.G) * s.K;
     start(embedding);
@@ -137,7 +128,8 @@ struct DecodeRows {
       write(2 * l, mixed, mp, layer.out, s.H * s.K);
       read(layer.mlp_norm);
       few_product(count, 2 * s.F, s.D, h, dp, layer.gate_up, s.D, gate_up, gp, false);
-      for (int64_t i = 0; i < count; i++) swiglu(i);
+      for (int64_t i = 0; i < count; i++)
+        swiglu_few(gate_up + i * gp, gate_up + i * gp + s.F, s.F, inner + i * fp);
       write(2 * l + 1, inner, fp, layer.down, s.F);
     }
     read(nullptr);

@@ -2,6 +2,7 @@
 // outputs; 2 the same of bf16 inputs.
 #include "attention.h"
 #include "decode.h"
+#include "dense.h"
 #include "depth.h"
 #include "gated.h"
 #include "loss.h"
@@ -17,6 +18,8 @@
 extern "C" {
 void linear_forward(int kind, int threads, int64_t M, int64_t K, int64_t N, const void* x,
                     const float* gain, const float* weight, void* y) {
+  if (kind == 0 && M <= FEW_TOKENS)
+    return linear_few((const float*)x, gain, weight, (float*)y, M, K, N, threads);
   FOR_KIND((linear_forward<P>((const X*)x, gain, weight, (Y*)y, M, K, N, threads)))
 }
 
@@ -30,6 +33,8 @@ void linear_backward(int kind, int threads, int64_t M, int64_t K, int64_t N, con
 void mlp_forward(int kind, int threads, int64_t M, int64_t D, int64_t F, const void* x,
                  const float* gain, const float* gate_up_weight, const float* down_weight, void* y,
                  void* gate_up) {
+  if (kind == 0 && M <= FEW_TOKENS && gate_up == nullptr)
+    return mlp_few((const float*)x, gain, gate_up_weight, down_weight, (float*)y, M, D, F, threads);
   FOR_KIND((mlp_forward<P>((const X*)x, gain, gate_up_weight, down_weight, (Y*)y, (Y*)gate_up, M,
                            D, F, threads)))
 }
@@ -156,6 +161,27 @@ void streams_add_backward(int kind, int threads, int64_t M, int64_t N, int64_t D
                           const float* write, const void* out, const float* d_written,
                           float* d_write, void* d_out) {
   FOR_KIND((add_backward<Y>(write, (const Y*)out, d_written, d_write, (Y*)d_out, M, N, D, threads)))
+}
+
+// Dense connections are fp32.
+void dense_forward(int, int threads, int64_t C, int64_t S, int64_t M, int64_t D, int64_t step,
+                   const void* values, const float* weights, const void* out) {
+  dense_forward((const float* const*)values, weights, (float* const*)out, C, S, M, D, step,
+                threads);
+}
+
+void dense_weights_backward(int, int threads, int64_t C, int64_t S, int64_t M, int64_t D,
+                            int64_t step, const void* values, const void* d_out,
+                            float* d_weights) {
+  dense_weights_backward((const float* const*)values, (const float* const*)d_out, d_weights, C, S,
+                         M, D, step, threads);
+}
+
+void dense_source_backward(int, int threads, int64_t n, int64_t M, int64_t D, const float* d_v,
+                           const void* d_out, const void* weights, const int64_t* steps,
+                           float* d_sum) {
+  dense_source_backward(d_v, (const float* const*)d_out, (const float* const*)weights, steps, d_sum,
+                        n, M, D, threads);
 }
 
 // All fp32. layers: `DecodeLayer`, one after another; the rest as in `DecodeStep`.
