@@ -9,7 +9,7 @@ from attnres_eval.model.kernels.switch import available
 from attnres_eval.records import Machine
 from attnres_eval.shape import ModelShape
 from attnres_eval.study import Data, Recipe, RunConfig
-from attnres_eval.train.device import choose_precision, multiplies_bf16, processor_name
+from attnres_eval.train.device import describe_machine, multiplies_bf16, processor_name
 from attnres_eval.train.trainer import Trainer
 from attnres_eval.variants import parse_options
 
@@ -60,7 +60,7 @@ def machine(precision: str, threads: int = 1, compiled: bool = False) -> Machine
 
 def default_precision(shape: ModelShape) -> str:
     """What a run of this width takes when its recipe leaves it open."""
-    return choose_precision(Recipe(), shape.d_model, CPU)
+    return describe_machine(run_config(shape, "prenorm"), CPU, seconds=0.0).precision
 
 
 def precisions() -> list[str]:

@@ -163,9 +163,9 @@ def _names(axes: Axes, own: pd.DataFrame, ends: tuple[float, float], theme: Them
         axes.annotate(
             text,
             (x, y),
-            xytext=(dx, dy),
+            xytext=(max(dx, -GAP), dy),
             textcoords="offset points",
-            ha="left",
+            ha="left" if dx > 0 else "right",
             va="center",
             fontsize=9.5,
             color=theme.text,
