@@ -8,7 +8,7 @@ then cost one reading of a (B, T, D) tensor for each pair, forwards and backward
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,20 +33,23 @@ class Letter(NamedTuple):
     """The gradient times what the reader got, summed over channels."""
 
 
-class Inbox:
+Sent = TypeVar("Sent")
+
+
+class Inbox(Generic[Sent]):
     """A source's letters of the backward pass that is under way."""
 
     def __init__(self) -> None:
         self.task = -1
-        self.letters: list[Letter] = []
+        self.letters: list[Sent] = []
 
-    def put(self, letter: Letter) -> None:
+    def put(self, letter: Sent) -> None:
         """Adds a letter, and drops those that an earlier backward pass left unread."""
         if self.task != (task := _backward_pass()):
             self.task, self.letters = task, []
         self.letters.append(letter)
 
-    def take(self) -> list[Letter]:
+    def take(self) -> list[Sent]:
         """All letters of this backward pass."""
         letters = self.letters if self.task == _backward_pass() else []
         self.task, self.letters = -1, []
@@ -65,7 +68,7 @@ class FusedSource(NamedTuple):
     scores_RM: Tensor
     """Logits, fp32, of M = B T tokens. No gradient goes through them: the inbox takes it."""
     first_reader: int
-    inbox: Inbox
+    inbox: Inbox[Letter]
     kind: int
 
 
@@ -101,7 +104,7 @@ class _Source(torch.autograd.Function):
         query_RD: Tensor,
         gain_RD: Tensor | None,
         queries: Queries,
-        inbox: Inbox,
+        inbox: Inbox[Letter],
         which: int,
     ) -> tuple[Tensor, Tensor]:
         source, inverse_rms, scores = _score(values, addend, queries, which)
@@ -212,7 +215,7 @@ def source(
     rows = queries.query_RD, queries.gain_RD
     if which is None or any(one is not None and not one.is_contiguous() for one in rows):
         return None
-    inbox = Inbox()
+    inbox = Inbox[Letter]()
     if addend_BTD is not None:
         addend_BTD = addend_BTD.to(values_BTD.dtype)
     if torch.is_grad_enabled():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnres_eval.model.residuals.base import Residual
-from attnres_eval.model.residuals.depth import weighted_sum
+from attnres_eval.model.residuals.dense import Source, source, values_of, weighted_sums
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants.denseformer import DenseFormerOptions, averages
 
@@ -16,7 +16,7 @@ class DenseState(NamedTuple):
 
     stream_BTD: Tensor
     """What the running block reads and adds to."""
-    blocks_BTD: tuple[Tensor, ...]
+    blocks: tuple[Source, ...]
     """X_0, the embedding, and the states of all finished blocks."""
 
 
@@ -39,7 +39,8 @@ class DenseFormer(Residual):
             nn.init.ones_(weights[-1])
 
     def start(self, embedding_BTD: Tensor) -> DenseState:
-        return DenseState(embedding_BTD, (embedding_BTD,))
+        latest = source(embedding_BTD, self.frozen)
+        return DenseState(values_of(latest), (latest,))
 
     def read(self, state: DenseState, sublayer: int) -> tuple[DenseState, Tensor]:
         return state, state.stream_BTD
@@ -48,12 +49,13 @@ class DenseFormer(Residual):
         stream = state.stream_BTD + output_BTD
         if sublayer % 2 == 0:
             return state._replace(stream_BTD=stream)
-        blocks = (*state.blocks_BTD, stream)
+        latest = source(stream, self.frozen)
+        stream, blocks = values_of(latest), (*state.blocks, latest)
         block = len(blocks) - 1
         if block in self.averages:
             weights = self.weights.split(self.counts)[list(self.averages).index(block)]
             averaged = [blocks[earlier] for earlier in self.averages[block]]
-            stream = weighted_sum(weights.float()[:, None, None], averaged)
+            (stream,) = weighted_sums(weights.float().unsqueeze(0), averaged)
         return DenseState(stream, blocks)
 
     def finish(self, state: DenseState) -> Tensor:

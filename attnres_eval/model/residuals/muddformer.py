@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attnres_eval.model.draw import normal
 from attnres_eval.model.residuals.base import NORM_EPSILON, QKV, Residual
-from attnres_eval.model.residuals.depth import weighted_sum
+from attnres_eval.model.residuals.dense import Source, source, values_of, weighted_sums
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
 from attnres_eval.variants.muddformer import aggregations
@@ -21,7 +21,7 @@ class MUDDState(NamedTuple):
     """What the running block adds to."""
     inputs: QKV | None
     """What the running block's attention reads; None where that is the stream."""
-    sources_BTD: tuple[Tensor, ...]
+    sources: tuple[Source, ...]
     """The embedding and the states of all finished blocks."""
 
 
@@ -56,7 +56,8 @@ class MUDDFormer(Residual):
         return layer > 0
 
     def start(self, embedding_BTD: Tensor) -> MUDDState:
-        return MUDDState(embedding_BTD, None, (embedding_BTD,))
+        latest = source(embedding_BTD, self.frozen)
+        return MUDDState(values_of(latest), None, (latest,))
 
     def read(self, state: MUDDState, sublayer: int) -> tuple[MUDDState, Tensor | QKV]:
         if sublayer % 2 == 0 and state.inputs is not None:
@@ -66,21 +67,21 @@ class MUDDFormer(Residual):
     def write(self, state: MUDDState, sublayer: int, output_BTD: Tensor) -> MUDDState:
         stream_BTD = state.stream_BTD + output_BTD
         if sublayer % 2 == 0:
-            return MUDDState(stream_BTD, None, state.sources_BTD)
-        sources_BTD = (*state.sources_BTD, stream_BTD)
-        *inputs, stream_BTD = self.aggregate(sources_BTD)
-        return MUDDState(stream_BTD, QKV(*inputs) if inputs else None, sources_BTD)
+            return MUDDState(stream_BTD, None, state.sources)
+        sources = (*state.sources, source(stream_BTD, self.frozen))
+        *inputs, stream_BTD = self.aggregate(sources)
+        return MUDDState(stream_BTD, QKV(*inputs) if inputs else None, sources)
 
-    def aggregate(self, sources_BTD: tuple[Tensor, ...]) -> list[Tensor]:
+    def aggregate(self, sources: tuple[Source, ...]) -> list[Tensor]:
         """The ways' sums over all sources so far, each (B, T, D)."""
-        index = len(sources_BTD) - 2
-        latest_BTD = sources_BTD[-1].float()
+        index = len(sources) - 2
+        latest_BTD = values_of(sources[-1]).float()
         normed_BTD = F.rms_norm(latest_BTD, latest_BTD.shape[-1:], eps=NORM_EPSILON)
         hidden_BTK = F.gelu(F.linear(normed_BTD, self.up[index].float()))
         dynamic = F.linear(hidden_BTK, self.down[index].float()).float()
         prior_CS = self.prior[index].float()
         weights_BTCS = self.coefficient(dynamic.unflatten(-1, prior_CS.shape) + prior_CS)
-        return [weighted_sum(way, sources_BTD) for way in weights_BTCS.permute(2, 3, 0, 1)]
+        return weighted_sums(weights_BTCS, sources)
 
     def finish(self, state: MUDDState) -> Tensor:
         return state.stream_BTD
