@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from attnres_eval.model.draw import uniform
+from attnres_eval.model.kernels.switch import kind
 from attnres_eval.model.residuals.base import Residual
+from attnres_eval.model.residuals.dense import Source, source, weighted_sums
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
 
@@ -18,6 +20,8 @@ class LIMeState(NamedTuple):
     stream_BTD: Tensor
     memory_BGTX: tuple[Tensor, ...]
     """Every layer's own keys and values so far, joined: X is 2 head_dim."""
+    heads: tuple[Source, ...] = ()
+    """In their place where the compiled kernels sum them: head after head, (B, T, X), fp32."""
 
 
 class LIMe(Residual):
@@ -54,6 +58,15 @@ class LIMe(Residual):
         self, state: LIMeState, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor
     ) -> tuple[LIMeState, Tensor, Tensor, Tensor]:
         own_BGTX = torch.cat([k_BGTK, v_BGTK], dim=-1)
+        if state.heads or (layer == 0 and kind(own_BGTX) is not None):
+            heads = *state.heads, *self._heads(own_BGTX)
+            state = state._replace(heads=heads)
+            if layer == 0:
+                return state, q_BHTK, k_BGTK, v_BGTK
+            weights_GS = self.layer_weights()[layer - 1].flatten(1).float()
+            mixed_BGTX = torch.stack(weighted_sums(weights_GS, heads), dim=1).to(own_BGTX.dtype)
+            k_BGTK, v_BGTK = mixed_BGTX.chunk(2, dim=-1)
+            return state, q_BHTK, k_BGTK, v_BGTK
         state = state._replace(memory_BGTX=(*state.memory_BGTX, own_BGTX))
         if layer == 0:
             return state, q_BHTK, k_BGTK, v_BGTK
@@ -68,6 +81,11 @@ class LIMe(Residual):
         mixed_BGTX = sum(parts[1:], start=parts[0]).to(own_BGTX.dtype)
         k_BGTK, v_BGTK = mixed_BGTX.chunk(2, dim=-1)
         return state, q_BHTK, k_BGTK, v_BGTK
+
+    def _heads(self, own_BGTX: Tensor) -> list[Source]:
+        """A layer's keys and values as sources, one a head."""
+        heads_GBTX = own_BGTX.float().transpose(0, 1).contiguous()
+        return [source(head_BTX, self.frozen) for head_BTX in heads_GBTX]
 
     def write(self, state: LIMeState, sublayer: int, output_BTD: Tensor) -> LIMeState:
         return state._replace(stream_BTD=state.stream_BTD + output_BTD)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnres_eval.model.draw import normal
+from attnres_eval.model.kernels import ops
 from attnres_eval.model.residuals.base import NORM_EPSILON, QKV, Residual
 from attnres_eval.model.residuals.dense import Source, source, values_of, weighted_sums
 from attnres_eval.shape import ModelShape
@@ -76,9 +77,14 @@ class MUDDFormer(Residual):
         """The ways' sums over all sources so far, each (B, T, D)."""
         index = len(sources) - 2
         latest_BTD = values_of(sources[-1]).float()
-        normed_BTD = F.rms_norm(latest_BTD, latest_BTD.shape[-1:], eps=NORM_EPSILON)
-        hidden_BTK = F.gelu(F.linear(normed_BTD, self.up[index].float()))
-        dynamic = F.linear(hidden_BTK, self.down[index].float()).float()
+        up_KD, down_OK = self.up[index].float(), self.down[index].float()
+        hidden_BTK = ops.linear(latest_BTD, latest_BTD.new_ones(latest_BTD.shape[-1]), up_KD)
+        if hidden_BTK is None:
+            normed_BTD = F.rms_norm(latest_BTD, latest_BTD.shape[-1:], eps=NORM_EPSILON)
+            hidden_BTK = F.linear(normed_BTD, up_KD)
+        hidden_BTK = F.gelu(hidden_BTK)
+        dynamic = ops.linear(hidden_BTK, None, down_OK)
+        dynamic = (F.linear(hidden_BTK, down_OK) if dynamic is None else dynamic).float()
         prior_CS = self.prior[index].float()
         weights_BTCS = self.coefficient(dynamic.unflatten(-1, prior_CS.shape) + prior_CS)
         return weighted_sums(weights_BTCS, sources)

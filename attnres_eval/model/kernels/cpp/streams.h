@@ -64,7 +64,7 @@ static void read_forward(const float* h, const float* weight, const Gate& gate, 
   const int64_t I = s.N * s.D / gate.rows, O = gate.O, np = gate.np, K = gate.K;
   float *packed = scratch.floats(packed_size(I, O)), *of_mean = scratch.zeros(np);
   pack_transposed<Fp32>(weight, I, I, O, packed);
-  for (int64_t o = 0; o < O; o++)
+  for (int64_t o = 0; o < O && centred; o++)
     for (int64_t c = 0; c < I; c++) of_mean[o] += weight[o * I + c];
   on_threads(threads, [&](int thread, int all) {
     Frame inner;
@@ -75,6 +75,7 @@ static void read_forward(const float* h, const float* weight, const Gate& gate, 
       const float* x = h + m * s.N * s.D;
       product<Fp32>(rows, O, I, x, I, 1, packed, O, I, block, np, false);
       for (int64_t i = 0; i < rows; i++) {
+        fetch(x + (TOKENS * gate.rows + i) * I, I);
         RowStatistics of = statistics(x + i * I, I, centred);
         float* row = block + i * np;
         for (int64_t c = 0; c < np; c += VL)
@@ -99,7 +100,7 @@ static void read_backward(const float* h, const float* weight, const Gate& gate,
   const int64_t ip = padded(I), per_token = gate.K * s.N, gates = (1 + gate.offsets) * np;
   float *packed = scratch.floats(packed_size(O, I)), *of_mean = scratch.zeros(np);
   pack_straight<Fp32>(weight, I, O, I, packed);
-  for (int64_t o = 0; o < O; o++)
+  for (int64_t o = 0; o < O && centred; o++)
     for (int64_t c = 0; c < I; c++) of_mean[o] += weight[o * I + c];
   std::vector<float*> weights((size_t)threads), means((size_t)threads), scales((size_t)threads);
   std::vector<float*> offsets((size_t)threads);
@@ -137,6 +138,7 @@ static void read_backward(const float* h, const float* weight, const Gate& gate,
                     offsets[(size_t)thread]);
 
       for (int64_t i = 0; i < rows; i++) {
+        fetch(x + (most + i) * I, I);
         RowStatistics of = statistics(x + i * I, I, centred);
         float *row = change + i * np, along = 0, of_sums = 0;
         for (int64_t o = 0; o < O; o++) {
@@ -267,6 +269,8 @@ static void write_backward(const float* h, const float* w, const Y* out, const f
       for (int64_t m = first; m < last; m++) {
         const int64_t at = m * K * s.N, mixing = at + s.R * s.N;
         memset(d_w + at, 0, (size_t)(s.R * s.N) * 4);
+        fetch(h + (m + AHEAD) * token, token);
+        fetch(d_written + (m + AHEAD) * token, token);
         write_token_backward<C>(h + m * token, w + mixing, out + m * wide, d_written + m * token,
                                 d_h + m * token, d_w + mixing, d_out + m * wide, s, own * s.D);
       }
