@@ -158,16 +158,18 @@ static void read_backward(const float* h, const float* weight, const Gate& gate,
       }
       pack_rows<Fp32>(whole, ip, rows, I, panels, 0, rows);
       product<Fp32>(O, I, rows, change, 1, np, panels, I, rows, weights[(size_t)thread], ip, true);
-      for (int64_t i = 0; i < rows; i++)
-        by_lanes(I, [&](auto zero, int64_t c) {
-          typedef decltype(zero) V;
-          V total = get<V>(d + i * ip + c) - slope[i] * get<V>(x + i * I + c) + shift[i];
-          if (d_h != nullptr) total = total + get<V>(d_h + m * token + i * I + c);
-          put<V>(d_x + m * token + i * I + c, total);
-        });
-      for (int64_t t = 0; t < tokens && d_u != nullptr; t++)
-        add_read_backward(d_u + (m + t) * s.R * s.D, of_tokens + t * per_token, s,
-                          d_x + (m + t) * token);
+      for (int64_t t = 0; t < tokens; t++) {
+        for (int64_t i = t * gate.rows; i < (t + 1) * gate.rows; i++)
+          by_lanes(I, [&](auto zero, int64_t c) {
+            typedef decltype(zero) V;
+            V total = get<V>(d + i * ip + c) - slope[i] * get<V>(x + i * I + c) + shift[i];
+            if (d_h != nullptr) total = total + get<V>(d_h + m * token + i * I + c);
+            put<V>(d_x + m * token + i * I + c, total);
+          });
+        if (d_u != nullptr)
+          add_read_backward(d_u + (m + t) * s.R * s.D, of_tokens + t * per_token, s,
+                            d_x + (m + t) * token);
+      }
     }
   });
   gather(weights, ip, O, I, d_weight);
