@@ -59,7 +59,7 @@ class LearnedMixing(Streams):
                 nn.init.constant_(scale, DYNAMIC_SCALE)
 
     def projection(self, sublayer: int) -> Tensor:
-        """Of the dynamic part, with the norm's gain in it: (R + N + 1, D)."""
+        """Weights of the dynamic part, with the norm's gain if it has one: (R + N + 1, D)."""
         dynamic = (self.dynamic_read, self.dynamic_mixing, self.dynamic_write)
         return torch.cat([parameter[sublayer] for parameter in dynamic])
 

@@ -85,7 +85,10 @@ class Streams(Residual):
         raise TypeError(f"{type(self).__name__} must define weights")
 
     def gate(self, sublayer: int) -> Gate | None:
-        """How the kernels make the same weights; None where they do not know how."""
+        """How the kernels make the same weights; None where they do not know how.
+
+        A subclass that changes `weights` changes this too.
+        """
         return None
 
     def start(self, embedding_BTD: Tensor) -> Tensor:
