@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from attnres_eval.model.kernels import call, depth, ops
-from attnres_eval.model.kernels.build import library
+from attnres_eval.model.kernels.build import compiler
 from attnres_eval.shape import ModelShape
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 
 ROWS, CONTEXT, WIDTH = 2, 64, 32
 

@@ -12,14 +12,14 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from attnres_eval.evaluate.network import Growing, additive
 from attnres_eval.model import transformer
-from attnres_eval.model.kernels.build import library
+from attnres_eval.model.kernels.build import compiler
 from attnres_eval.model.kernels.switch import kernels
 from attnres_eval.model.residuals.prenorm import PreNorm
 from attnres_eval.model.transformer import Transformer
 from attnres_eval.shape import ModelShape
 
 pytestmark = [
-    pytest.mark.skipif(library() is None, reason="no C++ compiler"),
+    pytest.mark.skipif(compiler() is None, reason="no C++ compiler"),
     pytest.mark.usefixtures("no_gradients"),
 ]
 

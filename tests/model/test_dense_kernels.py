@@ -18,10 +18,10 @@ from test_kernels import (
 from torch import Tensor
 
 from attnres_eval.model.kernels import dense
-from attnres_eval.model.kernels.build import library
+from attnres_eval.model.kernels.build import compiler
 from attnres_eval.model.residuals.dense import source, weighted_sums
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 
 
 @settings(deadline=None, max_examples=40)

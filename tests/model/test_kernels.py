@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from attnres_eval.model.kernels import depth, ops
-from attnres_eval.model.kernels.build import library
+from attnres_eval.model.kernels.build import compiler
 from attnres_eval.model.kernels.switch import kernels, kind, multiplies_bf16
 from attnres_eval.model.residuals.base import NORM_EPSILON
 from attnres_eval.model.transformer import Transformer, rotary_table
 from attnres_eval.shape import ModelShape
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 
 WIDTHS = st.sampled_from([2, 3, 7, 8, 16, 24, 33, 64, 130, 144])
 ROWS = st.sampled_from([1, 2, 5, 16, 49, 200])

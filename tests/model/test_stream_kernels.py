@@ -21,14 +21,14 @@ from test_kernels import (
 from torch import Tensor
 
 from attnres_eval.model.kernels import gated, streams
-from attnres_eval.model.kernels.build import library
+from attnres_eval.model.kernels.build import compiler
 from attnres_eval.model.kernels.streams import FusedReading, Gate, GateKind
 from attnres_eval.model.kernels.switch import kernels, multiplies_bf16
 from attnres_eval.model.residuals.base import NORM_EPSILON
 from attnres_eval.model.residuals.mhc import SMALLEST_ENTRY
 from attnres_eval.model.residuals.streams import Reading, Streams
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 
 SIZES = {
     "rows": st.sampled_from([1, 2, 16, 33, 70]),

@@ -9,6 +9,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from attnres_eval.data.prepare import cache_folder
@@ -57,14 +58,28 @@ def library() -> ctypes.CDLL | None:
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     path = cache_folder() / "kernels" / f"{key}.so"
     try:
-        return _load(path) if path.is_file() else _built(command, path)
-    except OSError:
-        # Damaged, or not to be written: once more from the sources, then without.
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return _built(command, path)
-    except subprocess.SubprocessError:
-        pass
-    return None
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                return _load(path)
+        # Not there yet, or damaged.
+        return _built(command, path)
+    except (OSError, subprocess.SubprocessError) as error:
+        _tell(error)
+        return None
+
+
+def _tell(error: Exception) -> None:
+    """Says in a line that there are none: a study would be slow for no visible reason."""
+    why = str(error)
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = error.stderr.decode(errors="replace").splitlines()
+        why = next((line for line in lines if "error" in line), f"exit code {error.returncode}")
+    print(
+        f"the compiled kernels could not be built ({why}); plain torch is used, several times"
+        " slower. $CXX names another compiler, $ATTNRES_EVAL_CACHE another folder for them;"
+        " ATTNRES_EVAL_KERNELS=0 asks for plain torch",
+        file=sys.stderr,
+    )
 
 
 def _load(path: Path) -> ctypes.CDLL:
