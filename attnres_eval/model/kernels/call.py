@@ -1,7 +1,6 @@
 """Calls of the compiled library."""
 
 import ctypes
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,47 +10,52 @@ from torch import Tensor
 from attnres_eval.model.kernels.build import library
 from attnres_eval.model.kernels.switch import FP32
 
-
-@functools.cache
-def _function(name: str) -> Any:
-    function = getattr(library(), name)
-    function.restype = None
-    return function
+Argument = Tensor | Sequence[Tensor | int | None] | None
 
 
-def call(
-    name: str,
-    kind: int,
-    numbers: tuple[int | float, ...],
-    *arguments: Tensor | Sequence[Tensor | int | None] | None,
-) -> None:
+def call(name: str, kind: int, numbers: tuple[int | float, ...], *arguments: Argument) -> None:
     """Calls a kernel.
 
     Args:
         name: of the function in `cpp/kernels.cpp`.
         kind: its types, one of `attnres_eval.model.kernels.switch`.
-        numbers: what stands before the tensors.
+        numbers: what stands before the tensors; a kernel's numbers keep their types.
         arguments: contiguous tensors on the processor, lists of them, or None for a null pointer,
-            which a list may have too; a list may also have addresses, as of `row_address`.
+            which a list may have too; a list may also have addresses, as of `row_addresses`.
     """
-    _function(name)(
-        ctypes.c_int(kind),
-        ctypes.c_int(torch.get_num_threads()),
-        *(ctypes.c_float(n) if isinstance(n, float) else ctypes.c_int64(n) for n in numbers),
-        *map(_pointer, arguments),
-    )
+    function = _FUNCTIONS.get(name) or _declared(name, numbers, len(arguments))
+    function(kind, torch.get_num_threads(), *numbers, *map(_pointer, arguments))
 
 
-def row_address(matrix: Tensor, row: int) -> int:
-    """Where a row of a contiguous matrix begins; a view would be a tensor more to make."""
-    return matrix.data_ptr() + row * matrix.shape[1] * matrix.element_size()
+_FUNCTIONS: dict[str, Any] = {}
 
 
-def _pointer(argument: Tensor | Sequence[Tensor | int | None] | None) -> Any:
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
+def _declared(name: str, numbers: tuple[int | float, ...], arguments: int) -> Any:
+    """A function with its types, by which ctypes takes plain numbers: calls are many and short."""
+    function = getattr(library(), name)
+    function.restype = None
+    of_numbers = (ctypes.c_float if isinstance(n, float) else ctypes.c_int64 for n in numbers)
+    pointers = [ctypes.c_void_p] * arguments
+    function.argtypes = [ctypes.c_int, ctypes.c_int, *of_numbers, *pointers]
+    _FUNCTIONS[name] = function
+    return function
+
+
+def row_addresses(matrix: Tensor, first: int = 0) -> range:
+    """Where the rows of a contiguous matrix begin, from a first one on.
+
+    Views of them would be tensors to make.
+    """
+    rows, width = matrix.shape
+    begin, size = matrix.data_ptr(), width * matrix.element_size()
+    return range(begin + first * size, begin + rows * size, size)
+
+
+def _pointer(argument: Argument) -> Any:
     if argument is None:
-        return ctypes.c_void_p(0)
+        return None
+    if isinstance(argument, Tensor):
+        return argument.data_ptr()
     pointers = (one.data_ptr() if isinstance(one, Tensor) else one for one in argument)
     return (ctypes.c_void_p * len(argument))(*pointers)
 

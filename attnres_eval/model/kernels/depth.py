@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attnres_eval.model.kernels.call import call, output_dtype, row_address
+from attnres_eval.model.kernels.call import call, output_dtype, row_addresses
 from attnres_eval.model.kernels.switch import kind
 
 
@@ -27,8 +27,8 @@ class Letter(NamedTuple):
     """Of what the reader got."""
     weights_SM: Tensor
     """The weights of all of the reader's sources."""
-    place: int
-    """The source's row among them."""
+    weights_at: int
+    """Address of the source's own, (M), among them."""
     means_M: Tensor
     """The gradient times what the reader got, summed over channels."""
 
@@ -90,7 +90,10 @@ class Queries:
 
     def addresses(self, of: Tensor | None, readers: Sequence[int]) -> list[int] | None:
         """Where the readers' rows of a tensor like the queries begin; readers count from first."""
-        return None if of is None else [row_address(of, self.first + reader) for reader in readers]
+        if of is None:
+            return None
+        rows = row_addresses(of, self.first)
+        return [rows[reader] for reader in readers]
 
 
 class _Source(torch.autograd.Function):
@@ -128,7 +131,7 @@ class _Source(torch.autograd.Function):
         readers = [letter.query for letter in letters]
         gradients = [letter.gradient_MD for letter in letters]
         means = [letter.means_M for letter in letters]
-        weights = [row_address(letter.weights_SM, letter.place) for letter in letters]
+        weights = [letter.weights_at for letter in letters]
         d_values, d_query = torch.empty_like(source), torch.zeros_like(query_RD)
         d_gain = None if gain_RD is None else torch.zeros_like(gain_RD)
         call(
@@ -180,8 +183,8 @@ class _Mix(torch.autograd.Function):
         width = mixed.shape[-1]
         means = torch.empty(mixed.numel() // width)
         call("mix_backward", ctx.kind, (len(means), width), d_mixed, mixed, means)
-        for place, (inbox, row) in enumerate(ctx.boxes):
-            inbox.put(Letter(row, d_mixed, weights_SM, place, means))
+        for (inbox, row), weights_at in zip(ctx.boxes, row_addresses(weights_SM), strict=True):
+            inbox.put(Letter(row, d_mixed, weights_SM, weights_at, means))
         return (None, None, *(None for _ in ctx.boxes))
 
 
@@ -191,7 +194,7 @@ def _mix(sources: Sequence[FusedSource], reader: int) -> tuple[Tensor, Tensor]:
     dtype = output_dtype(which)
     wide = sum(value.dtype != dtype for value in values)
     assert all(value.dtype == dtype for value in values[wide:]), "fp32 sources come first"
-    scores = [row_address(source.scores_RM, reader - source.first_reader) for source in sources]
+    scores = [row_addresses(one.scores_RM, reader - one.first_reader)[0] for one in sources]
     tokens = sources[0].scores_RM.shape[1]
     mixed = torch.empty_like(values[0], dtype=dtype)
     weights_SM = torch.empty(len(sources), tokens)
