@@ -5,6 +5,7 @@
 // weights are their softmax over its S sources, and it gets sum_s a_s v_s.
 #pragma once
 #include "linear.h"
+#include <type_traits>
 
 constexpr int WIDE = 8;    // vectors of a row that are summed in registers
 constexpr int AHEAD = 4;   // tokens that are fetched ahead: the processor itself follows few streams
@@ -124,10 +125,41 @@ static void source_forward(const X* v, const X* addend, Queries queries, X* sums
   });
 }
 
+// Adds weight times a row's entries to sums: in their order, or, with AVX-512 and bf16, taken apart
+// by twos of vectors, even entries and odd ones, which spares a shuffle each; `in_order` undoes it.
 template <class X, int N>
-static inline void add_weighted(vf* sums, float weight, const X* v) {
+static inline void add_weighted(vf* totals, float weight, const X* v) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same<X, bf16>::value && N > 1) {
+    const vi high = vi{} + (int32_t)0xffff0000;
+#pragma GCC unroll 4
+    for (int j = 0; j < N; j += 2) {
+      vi two;
+      memcpy(&two, v + j * VL, sizeof two);
+      totals[j] = totals[j] + weight * (vf)(two << 16);
+      totals[j + 1] = totals[j + 1] + weight * (vf)(two & high);
+    }
+    return;
+  }
+#endif
 #pragma GCC unroll 8
-  for (int j = 0; j < N; j++) sums[j] = sums[j] + weight * load(v + j * VL);
+  for (int j = 0; j < N; j++) totals[j] = totals[j] + weight * load(v + j * VL);
+}
+
+template <class X, int N>
+static inline void in_order(vf* totals) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same<X, bf16>::value && N > 1) {
+    const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+#pragma GCC unroll 4
+    for (int j = 0; j < N; j += 2) {
+      __m512 even = (__m512)totals[j], odd = (__m512)totals[j + 1];
+      totals[j] = (vf)_mm512_permutex2var_ps(even, low, odd);
+      totals[j + 1] = (vf)_mm512_permutex2var_ps(even, high, odd);
+    }
+  }
+#endif
 }
 
 // One token's mix in fp32, of S weights a step apart; `at` is where its rows begin.
@@ -137,10 +169,11 @@ static inline void mix_row(const void* const* values, const float* weights, int6
   by_columns(D, [&](auto vectors, int64_t c) {
     constexpr int N = decltype(vectors)::value;
     vf sums[N] = {};
-    for (int64_t s = 0; s < wide; s++)
-      add_weighted<float, N>(sums, weights[s * step], (const float*)values[s] + at + c);
     for (int64_t s = wide; s < S; s++)
       add_weighted<Y, N>(sums, weights[s * step], (const Y*)values[s] + at + c);
+    in_order<Y, N>(sums);
+    for (int64_t s = 0; s < wide; s++)
+      add_weighted<float, N>(sums, weights[s * step], (const float*)values[s] + at + c);
 #pragma GCC unroll 8
     for (int j = 0; j < N; j++) store(row + c + j * VL, sums[j]);
   });
@@ -239,12 +272,11 @@ static void source_backward(const X* v, const float* inverse, Queries queries,
         else memset(sums, 0, (size_t)dp * 4);
         by_columns(D, [&](auto vectors, int64_t k) {
           constexpr int N = decltype(vectors)::value;
-          vf s[N];
-#pragma GCC unroll 8
-          for (int j = 0; j < N; j++) s[j] = load(sums + k + j * VL);
+          vf s[N] = {};
           for (int64_t r = 0; r < n; r++) add_weighted<Y, N>(s, a[r], d_out[r] + at + k);
+          in_order<Y, N>(s);
 #pragma GCC unroll 8
-          for (int j = 0; j < N; j++) store(sums + k + j * VL, s[j]);
+          for (int j = 0; j < N; j++) store(sums + k + j * VL, load(sums + k + j * VL) + s[j]);
         });
         if (const int64_t k = D / VL * VL; k < D) {
           vf s = load(sums + k);
