@@ -34,10 +34,10 @@ static inline void sums(const vf* v, float* out) {
 #endif
 }
 
-// Dot products of MR rows of a with NR rows of w, of K entries each.
+// Dot products of MR rows of a with NR rows of w, of K entries each. Fetches the row `ahead`.
 template <int MR, int NR>
 static inline void dots(int64_t K, const float* a, int64_t a_row, const float* w, int64_t w_row,
-                        float* c, int64_t c_row, bool more) {
+                        float* c, int64_t c_row, bool more, const float* ahead) {
   constexpr int FOURS = (NR + 3) / 4 * 4;
   vf r[MR][FOURS] = {};
   auto add = [&](auto read, int64_t k) {
@@ -52,7 +52,10 @@ static inline void dots(int64_t K, const float* a, int64_t a_row, const float* w
     }
   };
   int64_t k = 0;
-  for (; k + VL <= K; k += VL) add([](const float* p) { return load(p); }, k);
+  for (; k + VL <= K; k += VL) {
+    if constexpr (MR == FEW) __builtin_prefetch(ahead + k);
+    add([](const float* p) { return load(p); }, k);
+  }
   if (k < K) add([&](const float* p) { return load_first(p, K - k); }, k);
 #pragma GCC unroll 3
   for (int i = 0; i < MR; i++) {
@@ -76,7 +79,7 @@ static void few_product(int64_t M, int64_t N, int64_t K, const float* a, int64_t
         constexpr int MR = decltype(size)::value;
         for (; i + MR <= M; i += MR)
           dots<MR, NR>(K, a + i * a_row, a_row, w + n * w_row, w_row, c + i * c_row + n, c_row,
-                       more);
+                       more, w + std::min(n + NR + i / MR, N) * w_row);
       };
       rows(std::integral_constant<int, FEW>());
       if constexpr (FEW > 2) rows(std::integral_constant<int, 2>());
