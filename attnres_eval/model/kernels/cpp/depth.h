@@ -260,6 +260,8 @@ static void source_backward(const X* v, const float* inverse, Queries queries,
       int64_t rows = std::min(ROWS, last - m);
       for (int64_t i = 0; i < rows; i++) {
         const int64_t at = (m + i) * D;
+        fetch(v + at + 2 * AHEAD * D, D);
+        if (d_sum != nullptr) fetch(d_sum + at + 2 * AHEAD * D, D);
         read_row(v + at, D, rows_in + i * dp);
         for (int64_t r = 0; r < n; r++) {
           fetch(d_out[r] + at + AHEAD * D, D);
