@@ -23,7 +23,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: None) -> RunFolder
             "sizes": {"d16": {"d_model": 16, "n_layers": 2, "n_heads": 1}},
             "seeds": [0],
             "data": {"corpora": {f"file:{text}": 1.0}, "vocab_size": 280},
-            "recipe": {"context": 32, "batch_sequences": 4, "tokens_per_parameter": 0.3},
+            "recipe": {
+                "context": 32,
+                "batch_sequences": 4,
+                "tokens_per_parameter": 0.3,
+                # As inspections compute.
+                "precision": "fp32",
+            },
         }
     )
     run = RunFolder(folder / "runs" / "full_attnres-d16-s0")

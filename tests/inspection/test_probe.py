@@ -14,7 +14,8 @@ def test_a_probe_changes_nothing_and_sees_everything() -> None:
     with torch.no_grad(), probing(model) as probe:
         seen = model(tokens())
     assert model.residual is residual
-    assert torch.equal(seen, model(tokens()))
+    with torch.no_grad():
+        assert torch.equal(seen, model(tokens()))
     assert len(probe.trace.sources_BTD) == len(probe.trace.reads) == L + 1
     assert len(probe.trace.projected) == SHAPE.n_layers
     torch.testing.assert_close(probe.trace.sources_BTD[0], model.embedding(tokens()))
