@@ -5,19 +5,9 @@
 constexpr int FEW = VL == 16 ? 3 : 2;   // rows of inputs whose dot products share the registers
 constexpr int WIDTH = VL == 16 ? 8 : 4;  // with so many rows of a weight
 
-// The first n entries, then zeros.
-static inline vf load_first(const float* p, int64_t n) {
-#if defined(__AVX512F__)
-  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
-#else
-  vf v = {};
-  memcpy(&v, p, (size_t)n * 4);
-  return v;
-#endif
-}
 // The vector at c of a row of n entries, whose memory ends with it.
 static inline vf part(const float* row, int64_t c, int64_t n) {
-  return c + VL <= n ? load(row + c) : load_first(row + c, n - c);
+  return c + VL <= n ? load(row + c) : load_part(row + c, n - c);
 }
 
 // The sums of four vectors.
@@ -56,7 +46,7 @@ static inline void dots(int64_t K, const float* a, int64_t a_row, const float* w
     if constexpr (MR == FEW) __builtin_prefetch(ahead + k);
     add([](const float* p) { return load(p); }, k);
   }
-  if (k < K) add([&](const float* p) { return load_first(p, K - k); }, k);
+  if (k < K) add([&](const float* p) { return load_part(p, K - k); }, k);
 #pragma GCC unroll 3
   for (int i = 0; i < MR; i++) {
     float total[FOURS], *out = c + i * c_row;
@@ -119,7 +109,7 @@ static void weighted_rows(const float* weights, int64_t S, const float* rows, in
   if (c == n) return;
   vf total = {};
   for (int64_t s = 0; s < S; s++)
-    total = total + weights[s] * load_first(rows + s * ld + c, n - c);
+    total = total + weights[s] * load_part(rows + s * ld + c, n - c);
   for (int64_t i = c; i < n; i++) out[i] = total[i - c];
 }
 
