@@ -301,6 +301,36 @@ def export(
 
 
 @app.command()
+def fit(
+    file: Annotated[Path, typer.Argument(help="A CSV file, one row a run.")],
+    form: Annotated[
+        Literal["power", "parametric"],
+        typer.Option(
+            help="power: columns label, compute, loss, and seed and size where there are any;"
+            " parametric: columns params, tokens, loss."
+        ),
+    ] = "power",
+    baseline: Annotated[
+        str | None, typer.Option(help="Label to compare with; the file's first by default.")
+    ] = None,
+    table: Annotated[
+        Literal["multipliers", "fits"], typer.Option(help="Which table of the power laws.")
+    ] = "multipliers",
+    format: Format = "table",
+) -> None:
+    """Fit scaling curves to the runs of any CSV file: power laws with multipliers, or L(N, D)."""
+    from attnres_eval.analysis.fit_file import parametric_row, power_tables
+
+    if form == "parametric":
+        if baseline is not None:
+            raise UserError("fit: --baseline is for --form power")
+        _print([parametric_row(file)], format)
+        return
+    fits, found = power_tables(file, baseline)
+    _print(found if table == "multipliers" else fits, format)
+
+
+@app.command()
 def bench(
     variants: Annotated[
         str | None, typer.Option(help="Names divided by commas, or all.", show_default=False)
