@@ -331,6 +331,27 @@ def fit(
 
 
 @app.command()
+def power(
+    results: Annotated[Path, typer.Argument(help="A results folder: its sizes, noise, exponent.")],
+    multipliers: Annotated[
+        str, typer.Option(help="True multipliers, divided by commas.")
+    ] = "1,1.05,1.1,1.25",
+    seeds: Annotated[str, typer.Option(help="Numbers of seeds, divided by commas.")] = "2,3,5,10",
+    format: Format = "table",
+) -> None:
+    """Simulate what a study's design can see: bias, coverage and power of its multipliers."""
+    from attnres_eval.analysis.collect import collect
+    from attnres_eval.analysis.power import power_table
+
+    try:
+        truths = [float(word) for word in multipliers.split(",")]
+        numbers = [int(word) for word in seeds.split(",")]
+    except ValueError as error:
+        raise UserError(f"power: numbers divided by commas are wanted ({error})") from None
+    _print(power_table(collect(results), truths, numbers), format)
+
+
+@app.command()
 def bench(
     variants: Annotated[
         str | None, typer.Option(help="Names divided by commas, or all.", show_default=False)
