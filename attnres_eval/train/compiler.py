@@ -11,6 +11,7 @@ import torch._inductor.config as inductor
 from torch import Tensor
 
 from attnres_eval.data.prepare import cache_folder
+from attnres_eval.model.transformer import Transformer, attention_sublayer, mlp_sublayer
 from attnres_eval.processor import cpu_flags
 
 AUTOCAST = ("torch.amp.autocast_mode._enter_autocast", "torch.amp.autocast_mode._exit_autocast")
@@ -46,3 +47,16 @@ def compiled(loss: Loss) -> Loss:
     """
     keep_compiled_code()
     return torch.compile(loss, fullgraph=True, dynamic=False)
+
+
+def compile_sublayers(model: Transformer) -> None:
+    """Lets a model compute each sublayer, with its residual's reading and writing, as one graph.
+
+    Sublayers that differ in nothing but weights share one. What lies between layers stays as it
+    is, so that FSDP can gather and free parameters there, which one graph of all would not allow.
+    """
+    keep_compiled_code()
+    attend = torch.compile(attention_sublayer, fullgraph=True, dynamic=False)
+    feed = torch.compile(mlp_sublayer, fullgraph=True, dynamic=False)
+    for layer in model.layers:
+        layer.attend, layer.feed = attend, feed

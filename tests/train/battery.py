@@ -1,0 +1,124 @@
+"""Training steps of many cases, by one process or as a program of torchrun by several.
+
+`torchrun --nproc-per-node 2 tests/train/battery.py OUT` leaves each case's losses, norms and
+gradients in OUT; the tests compare them with what one process gets.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from attnres_eval.records import Machine, Parallel
+from attnres_eval.study import RunConfig, Study
+from attnres_eval.train.ranks import Ranks, joined
+from attnres_eval.train.trainer import Trainer
+from attnres_eval.variants import VARIANTS
+
+STEPS, BATCH, CONTEXT = 3, 4, 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is trained, and how."""
+
+    variant: str
+    parallel: Parallel
+    options: tuple[tuple[str, Any], ...] = ()
+    recipe: tuple[tuple[str, Any], ...] = ()
+    machine: tuple[tuple[str, Any], ...] = ()
+    weighted: bool = False
+    tied: bool = True
+
+    @property
+    def name(self) -> str:
+        parts = [f"{k}={v}" for k, v in (*self.options, *self.recipe, *self.machine)]
+        flags = [flag for flag in ("weighted",) if self.weighted]
+        return "-".join([self.parallel, self.variant, *parts, *flags, *["untied"][self.tied :]])
+
+
+def pairs(**values: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple(values.items())
+
+
+MICRO, AGAIN = pairs(micro_batch_sequences=1), pairs(activation_checkpointing=True)
+BOTH: tuple[Parallel, Parallel] = ("ddp", "fsdp")
+CASES = [
+    *(Case(variant, way) for variant in VARIANTS for way in BOTH),
+    # Without the compiled kernels autograd itself carries what sources owe their readers.
+    *(Case(v, "fsdp", machine=pairs(kernels=False)) for v in VARIANTS),
+    *(
+        Case("block_attnres", way, recipe=recipe, weighted=weighted)
+        for way in BOTH
+        for recipe, weighted in ((MICRO, False), (AGAIN, False), (MICRO + AGAIN, True))
+    ),
+    *(Case("full_attnres", way, recipe=AGAIN) for way in BOTH),
+    *(Case("block_attnres", way, tied=False) for way in BOTH),
+    *(Case("full_attnres", way, recipe=pairs(optimizer="muon")) for way in BOTH),
+    *(Case("block_attnres", way, machine=pairs(precision="bf16")) for way in BOTH),
+]
+
+
+def config_of(case: Case) -> RunConfig:
+    study = Study.model_validate(
+        {
+            "name": "battery",
+            "variants": {"prenorm": None, case.variant: dict(case.options)},
+            "sizes": {"d16": {"d_model": 16, "n_layers": 3, "n_heads": 2}},
+            "seeds": [0],
+            "data": {"vocab_size": 300},
+            "model": {"tied_head": case.tied},
+            "recipe": {"context": CONTEXT, "batch_sequences": BATCH, "learning_rate": 0.01}
+            | dict(case.recipe),
+        }
+    )
+    return study.run(case.variant, "d16", 0)
+
+
+def computed(case: Case, ranks: Ranks) -> tuple[list[list[float]], dict[str, Tensor]]:
+    """Losses and norms of some steps; whole gradients of the first and the last."""
+    machine = Machine(
+        device="cpu",
+        precision="fp32",
+        threads=1,
+        compiled=False,
+        kernels=True,
+        processor="",
+        torch="",
+    ).model_copy(update=dict(case.machine))
+    trainer = Trainer(config_of(case), torch.device("cpu"), ranks)
+    trainer.compute_as(machine)
+    generator = torch.Generator().manual_seed(1)
+    numbers, gradients = [], {}
+    for step in range(STEPS):
+        tokens = torch.randint(300, (BATCH, CONTEXT + 1), generator=generator)
+        weights = torch.rand(BATCH, CONTEXT, generator=generator) + 0.5
+        numbers.append([*trainer.gradients(tokens, weights if case.weighted else None)])
+        if step in (0, STEPS - 1):
+            for name, parameter in trainer.model.named_parameters():
+                gradient = parameter.grad
+                if isinstance(gradient, DTensor):
+                    gradient = gradient.full_tensor()
+                assert gradient is not None
+                gradients[f"{step}.{name}"] = gradient.clone()
+        trainer.optimiser.step(1.0)
+    return numbers, gradients
+
+
+def main(out: Path) -> None:
+    with joined("ddp") as ranks:
+        for case in CASES:
+            numbers, gradients = computed(case, dataclasses.replace(ranks, parallel=case.parallel))
+            if ranks.first:
+                save_file(gradients, out / f"{case.name}.safetensors")
+                (out / f"{case.name}.json").write_text(json.dumps(numbers))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
