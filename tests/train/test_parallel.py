@@ -1,9 +1,6 @@
 """Several processes compute what one does: losses, gradients, and so everything after them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import battery
@@ -11,6 +8,7 @@ import pytest
 import torch
 from battery import CASES, Case
 from safetensors.torch import load_file
+from torchrun import torchrun
 
 from attnres_eval.train.ranks import ALONE
 
@@ -21,19 +19,6 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("battery")
     torchrun(battery.__file__, str(out))
     return out
-
-
-def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run(
-        [*command, "--nproc-per-node", "2", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
