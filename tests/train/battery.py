@@ -1,7 +1,7 @@
 """Training steps of many cases, by one process or as a program of torchrun by several.
 
 `torchrun --nproc-per-node 2 tests/train/battery.py OUT` leaves each case's losses, norms and
-gradients in OUT; the tests compare them with what one process gets.
+gradients in OUT; the tests compare them with what one process gets. In the end one process fails.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from attnres_eval.errors import UserError
 from attnres_eval.records import Machine, Parallel
 from attnres_eval.study import RunConfig, Study
 from attnres_eval.train.ranks import Ranks, joined
@@ -112,13 +113,22 @@ def computed(case: Case, ranks: Ranks) -> tuple[list[list[float]], dict[str, Ten
 
 
 def main(out: Path) -> None:
+    """All cases; then one rank fails while the other waits for it."""
     with joined("ddp") as ranks:
         for case in CASES:
             numbers, gradients = computed(case, dataclasses.replace(ranks, parallel=case.parallel))
             if ranks.first:
                 save_file(gradients, out / f"{case.name}.safetensors")
                 (out / f"{case.name}.json").write_text(json.dumps(numbers))
+        ranks.wait()
+        if ranks.rank == 1:
+            raise UserError("rank 1 fails")
+        ranks.wait()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

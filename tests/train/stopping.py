@@ -1,34 +1,24 @@
-"""`torchrun stopping.py RUN_FOLDER WAY STEP [RANK]`: trains a run up to a step, where it ends.
-
-All ranks end there as if killed; or one alone, with a user's error.
-"""
+"""`torchrun stopping.py RUN_FOLDER WAY STEP`: trains a run up to a step, where all ranks end."""
 
 import sys
 from pathlib import Path
 
 from attnres_eval.data.prepare import prepare
-from attnres_eval.errors import UserError
 from attnres_eval.records import RunFolder
 from attnres_eval.train.loop import read_run_config, train
-from attnres_eval.train.ranks import joined
+from attnres_eval.train.ranks import PARALLEL, joined
 
 
-def main(folder: RunFolder, way: str, step: int, failing: int | None = None) -> None:
+def main(folder: RunFolder, way: str, step: int) -> None:
     config = read_run_config(folder.config)
-    try:
-        with joined(way) as ranks:  # type: ignore[arg-type]
 
-            def stop(done: int) -> None:
-                if done == step and failing is None:
-                    sys.exit(0)
-                if done == step and failing == ranks.rank:
-                    raise UserError(f"rank {failing} fails")
+    def stop(done: int) -> None:
+        if done == step:
+            sys.exit(0)
 
-            train(config, folder, prepare(config.data), stop, ranks)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    with joined(PARALLEL[PARALLEL.index(way)]) as ranks:
+        train(config, folder, prepare(config.data), stop, ranks)
 
 
 if __name__ == "__main__":
-    main(RunFolder(Path(sys.argv[1])), sys.argv[2], *map(int, sys.argv[3:]))
+    main(RunFolder(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]))

@@ -62,34 +62,3 @@ def test_any_number_of_processes_goes_on_with_a_run(
     )
     for name, weight in one.items():
         assert (other[name] - weight).abs().max() < 2e-3 * weight.abs().max(), name
-
-
-def test_one_process_that_fails_ends_all_with_one_line(
-    make_run: Any, data: PreparedData, cache: Path, tmp_path: Path
-) -> None:
-    folder = RunFolder(tmp_path / "run")
-    write_json(folder.config, make_run().model_dump(mode="json"))
-    logs = tmp_path / "logs"
-    where = ("--log-dir", str(logs), "--redirects", "3")
-    torchrun(
-        *(*where, stopping.__file__, str(folder.path), "fsdp", "9", "1"),
-        code=1,
-        ATTNRES_EVAL_CACHE=str(cache),
-    )
-    said = "".join(file.read_text() for file in sorted(logs.rglob("stderr.log")))
-    assert said == "error: rank 1 fails\n"
-    assert (folder.resume / "00000007" / "state.json").is_file()
-
-
-def test_processes_that_do_not_divide_the_batch(
-    make_run: Any, data: PreparedData, cache: Path, tmp_path: Path
-) -> None:
-    folder = RunFolder(tmp_path)
-    write_json(folder.config, make_run(batch_sequences=3).model_dump(mode="json"))
-    said = torchrun(
-        *("-m", "attnres_eval.train", str(tmp_path), "--parallel", "ddp"),
-        code=1,
-        ATTNRES_EVAL_CACHE=str(cache),
-    )
-    assert said.count("error: recipe.batch_sequences 3 does not divide among 2 processes") == 1
-    assert "exitcode  : 2" in said
