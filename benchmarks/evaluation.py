@@ -112,7 +112,7 @@ def untrained(folder: Path, vocab_size: int) -> Path:
     run = study.runs()[0]
     model = Transformer(run.shape, run.variant, run.parsed_options)
     initialise(model, run.seed)
-    save_checkpoint(folder, model.state_dict(), run, prepare(study.data).tokenizer)
+    save_checkpoint(folder, model, run, prepare(study.data).tokenizer)
     return folder
 
 

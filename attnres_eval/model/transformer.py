@@ -4,6 +4,7 @@ Legend of shape suffixes: B batch, T tokens, D d_model, H query heads, G key and
 K head_dim, F d_ff, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -204,12 +205,16 @@ def mlp_sublayer(mlp: MLP, residual: Residual, state: Any, layer: int) -> Any:
 class Layer(nn.Module):
     """One transformer block: an attention sublayer and an MLP sublayer."""
 
+    attend: Callable[..., Any]
+    """`attention_sublayer`, or what a compiler made of it."""
+    feed: Callable[..., Any]
+    """`mlp_sublayer`, or what a compiler made of it."""
+
     def __init__(self, shape: ModelShape, normed: bool = True, separate: bool = False) -> None:
         super().__init__()
         self.attention = Attention(shape, normed, separate)
         self.mlp = MLP(shape, normed)
         self.attend, self.feed = attention_sublayer, mlp_sublayer
-        """What computes the sublayers: these functions, or compiled ones."""
 
     def forward(
         self,
@@ -273,13 +278,28 @@ class Transformer(nn.Module):
         if decoded_BTD is not None:
             return decoded_BTD
         state = self.residual.start(embedded_BTD)
-        for index, layer in enumerate(self.layers):
-            arguments = self.residual, state, index, rotary, mask, cache
+        state = self.through(state, range(len(self.layers)), rotary, mask, cache)
+        return self.residual.finish(state)
+
+    def through(
+        self,
+        state: Any,
+        layers: range,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Any:
+        """The history after some layers, given the one before them; arguments as of `trunk`."""
+        for index in layers:
+            layer, arguments = (
+                self.layers[index],
+                (self.residual, state, index, rotary, mask, cache),
+            )
             if self.activation_checkpointing and self.training:
                 state = torch.utils.checkpoint.checkpoint(layer, *arguments, use_reentrant=False)
             else:
                 state = layer(*arguments)
-        return self.residual.finish(state)
+        return state
 
     def hidden(
         self,

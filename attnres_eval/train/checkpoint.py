@@ -5,22 +5,20 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from torch import Tensor
 from transformers.utils import logging
 
 from attnres_eval.data.tokenizer import END_OF_TEXT_ID
 from attnres_eval.model.hf import AttnResConfig, AttnResForCausalLM
+from attnres_eval.model.transformer import Transformer
 from attnres_eval.study import RunConfig
 
 
-def save_checkpoint(
-    folder: Path, weights: dict[str, Tensor], config: RunConfig, tokenizer: Path
-) -> None:
+def save_checkpoint(folder: Path, model: Transformer, config: RunConfig, tokenizer: Path) -> None:
     """Writes the folder under a temporary name, then renames it.
 
     Args:
         folder: the checkpoint's folder; replaced where it exists.
-        weights: the trained decoder's state dict.
+        model: the trained decoder.
         config: its run.
         tokenizer: folder with the tokenizer's files.
     """
@@ -31,7 +29,7 @@ def save_checkpoint(
         config.shape, config.variant, config.options, end_of_text=END_OF_TEXT_ID
     )
     wrapped = AttnResForCausalLM(hf_config)
-    wrapped.model.load_state_dict(weights)
+    wrapped.model.load_state_dict(model.state_dict())
     with without_progress_bars():
         wrapped.save_pretrained(temporary)
     shutil.rmtree(folder, ignore_errors=True)

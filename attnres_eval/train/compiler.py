@@ -11,7 +11,7 @@ import torch._inductor.config as inductor
 from torch import Tensor
 
 from attnres_eval.data.prepare import cache_folder
-from attnres_eval.model.transformer import Transformer, attention_sublayer, mlp_sublayer
+from attnres_eval.model.transformer import Layer, Transformer, attention_sublayer, mlp_sublayer
 from attnres_eval.processor import cpu_flags
 
 AUTOCAST = ("torch.amp.autocast_mode._enter_autocast", "torch.amp.autocast_mode._exit_autocast")
@@ -59,4 +59,5 @@ def compile_sublayers(model: Transformer) -> None:
     attend = torch.compile(attention_sublayer, fullgraph=True, dynamic=False)
     feed = torch.compile(mlp_sublayer, fullgraph=True, dynamic=False)
     for layer in model.layers:
-        layer.attend, layer.feed = attend, feed
+        if isinstance(layer, Layer):
+            layer.attend, layer.feed = attend, feed

@@ -26,9 +26,16 @@ from attnres_eval.train.device import (
     reset_peak_memory,
     shared,
 )
+from attnres_eval.train.pipeline import PipelineTrainer
 from attnres_eval.train.ranks import ALONE, Ranks
 from attnres_eval.train.schedule import rate_factor
-from attnres_eval.train.state import ResumeState, load_tensors, newest_state, save_state
+from attnres_eval.train.state import (
+    ResumeState,
+    load_tensors,
+    newest_state,
+    save_state,
+    whole_model,
+)
 from attnres_eval.train.trainer import Trainer
 
 VALIDATION_BATCH_TOKENS = 16_384
@@ -73,7 +80,7 @@ def train(
         write_json(folder.cost, cost.as_dict())
 
     device = pick_device()
-    trainer = Trainer(config, device, ranks)
+    trainer = (PipelineTrainer if ranks.parallel == "pipeline" else Trainer)(config, device, ranks)
     optimiser = trainer.optimiser
     batches = Batches(
         data.train,
@@ -166,9 +173,9 @@ def train(
         machine=machine,
         data_sha256=data.manifest.data_sha256,
     )
-    weights = trainer.whole_weights()
     if ranks.first:
-        save_checkpoint(folder.checkpoint, weights, config, data.tokenizer)
+        model = trainer.model if ranks.parallel is None else whole_model(folder.resume, config)
+        save_checkpoint(folder.checkpoint, model, config, data.tokenizer)
         write_record(folder.summary, summary)
         shutil.rmtree(folder.resume)
     ranks.wait()
@@ -182,29 +189,28 @@ def validate(trainer: Trainer, data: PreparedData) -> tuple[float, int, int]:
     Returns:
         Summed loss in nats, bytes of the scored tokens, and their number.
     """
-    model, context, ranks = trainer.model.eval(), trainer.config.recipe.context, trainer.ranks
+    context, ranks = trainer.config.recipe.context, trainer.ranks
     rows = max(1, VALIDATION_BATCH_TOKENS // context)
     every = validation_windows(data.validation, context)
     batches = list(iter(lambda: list(itertools.islice(every, rows)), []))
     nats, scored_bytes, scored_tokens = 0.0, 0, 0
-    for first in range(0, len(batches), ranks.size):
+    trainer.model.eval()
+    for first in range(0, len(batches), ranks.copies):
         # A rank without a batch of its own computes the last one with the others, uncounted:
         # sharded parameters are gathered by all ranks at once.
-        own = first + ranks.rank
+        own = first + ranks.rank % ranks.copies
         windows = np.stack(batches[min(own, len(batches) - 1)])
-        tokens = torch.from_numpy(windows).to(trainer.device)
-        with trainer.computing():
-            loss = model.loss(tokens).double().item()
+        of_batch = trainer.nats(torch.from_numpy(windows))
         if own < len(batches):
-            nats += loss * tokens[:, 1:].numel()
+            nats += of_batch
             scored_bytes += int(data.byte_lengths[windows[:, 1:]].sum())
-            scored_tokens += tokens[:, 1:].numel()
-    model.train()
+            scored_tokens += windows[:, 1:].size
+    trainer.model.train()
     sums = torch.tensor(
         [nats, scored_bytes, scored_tokens], dtype=torch.float64, device=trainer.device
     )
-    nats, scored_bytes, scored_tokens = ranks.total(sums).tolist()
-    return nats, int(scored_bytes), int(scored_tokens)
+    nats, scored_bytes, scored_tokens = (ranks.total(sums) / (ranks.size // ranks.copies)).tolist()
+    return nats, round(scored_bytes), round(scored_tokens)
 
 
 def _claim(folder: RunFolder, config: RunConfig) -> None:

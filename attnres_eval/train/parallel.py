@@ -23,18 +23,19 @@ def micro_batches(recipe: Recipe, ranks: Ranks) -> list[slice]:
     Raises:
         UserError: ranks or micro-batches do not divide the batch.
     """
-    batch, copies = recipe.batch_sequences, ranks.size if ranks.parallel != "pipeline" else 1
+    batch, copies = recipe.batch_sequences, ranks.copies
     if batch % copies:
         raise UserError(
             f"recipe.batch_sequences {batch} does not divide among {copies} processes;"
             " take a number of processes that divides it"
         )
     own = batch // copies
-    micro = recipe.micro_batch_sequences or own
+    # Stages work side by side only on several micro-batches.
+    micro = recipe.micro_batch_sequences or max(1, own // (ranks.size // copies))
     if own % micro:
         raise UserError(
-            f"recipe.micro_batch_sequences {micro} does not divide the {own} sequences that each"
-            f" of {copies} processes has of a batch of {batch}"
+            f"{micro} sequences of a micro-batch do not divide the {own} that each of {copies}"
+            f" processes has of a batch of {batch}: change recipe.micro_batch_sequences"
         )
     first = own * ranks.rank if copies > 1 else 0
     return [slice(start, start + micro) for start in range(first, first + own, micro)]

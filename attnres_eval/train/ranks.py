@@ -32,6 +32,11 @@ class Ranks:
         """Whether this process writes the run's records."""
         return self.rank == 0
 
+    @property
+    def copies(self) -> int:
+        """How many ranks compute rows of their own: all, unless they are stages of one model."""
+        return 1 if self.parallel == "pipeline" else self.size
+
     def total(self, values: Tensor) -> Tensor:
         """The sum of all ranks' tensors of one shape."""
         if self.parallel is not None:

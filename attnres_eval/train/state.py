@@ -12,17 +12,23 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch.distributed.checkpoint as dcp
 from pydantic import NonNegativeFloat, PositiveInt
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from attnres_eval.errors import UserError
 from attnres_eval.files import sha256_of_file
+from attnres_eval.model.transformer import Transformer
 from attnres_eval.records import Machine, Record, read_record, write_record
+from attnres_eval.study import RunConfig
 from attnres_eval.train.ranks import Ranks
 
 SUFFIX = ".safetensors"
@@ -62,7 +68,7 @@ def save_state(folder: Path, state: ResumeState, tensors: dict[str, Tensor], ran
         # The same file as below without the planning, which takes longer than the writing.
         save_file({name: value.contiguous() for name, value in tensors.items()}, own)
     else:
-        dcp.save(
+        save(
             tensors, storage_writer=HuggingFaceStorageWriter(str(temporary), save_distributed=True)
         )
     # Planning may leave a rank nothing to write.
@@ -119,14 +125,35 @@ def load_tensors(
         raise UserError(
             f"{checkpoint} cannot be read ({error}); delete it to train this run anew"
         ) from None
-    if sizes != {name: tuple(tensor.shape) for name, tensor in into.items()}:
+    # Stages of a pipeline have tensors of their own.
+    if sizes != ranks.all_of({name: tuple(tensor.shape) for name, tensor in into.items()}):
         raise UserError(
             f"{checkpoint} holds other tensors than this run's; delete it to train this run anew"
         )
+    _read(reader, into, alone=ranks.parallel is None)
+
+
+def whole_model(folder: Path, config: RunConfig) -> Transformer:
+    """The model of a run's newest checkpoint, on the processor, whatever number of ranks wrote it.
+
+    Args:
+        folder: `resume` of the run, where this process has just seen a checkpoint written.
+        config: the run.
+    """
+    found = newest_state(folder)
+    assert found is not None, "the caller has written one"
+    model = Transformer(config.shape, config.variant, config.parsed_options)
+    weights = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
+    _read(HuggingFaceStorageReader(str(found[0])), weights, alone=True)
+    return model
+
+
+def _read(reader: HuggingFaceStorageReader, into: dict[str, Tensor], alone: bool) -> None:
     with warnings.catch_warnings():
-        # That a process alone is a process alone.
+        # That a process alone is a process alone, and that stages have tensors of their own.
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
-        dcp.load(into, storage_reader=reader, no_dist=ranks.parallel is None)
+        warnings.filterwarnings("ignore", "Detected mismatched keys", UserWarning)
+        load(into, storage_reader=reader, no_dist=alone)
 
 
 def _sizes(metadata: Metadata) -> Mapping[str, tuple[int, ...]]:

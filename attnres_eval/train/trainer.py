@@ -38,11 +38,15 @@ class Trainer:
         self.model = Transformer(config.shape, config.variant, config.parsed_options)
         initialise(self.model, config.seed)
         self.model.activation_checkpointing = config.recipe.activation_checkpointing
-        if ranks.parallel == "fsdp":
-            # From the processor layer by layer, so that no device ever holds the whole model.
-            shard(self.model, device, ranks)
+        self._share()
         self.model.to(device).train()
         self.optimiser = Optimiser(self.model, config.recipe, config.learning_rate)
+
+    def _share(self) -> None:
+        """Keeps what this rank is to hold of the model, which is still on the processor."""
+        if self.ranks.parallel == "fsdp":
+            # Layers move to the device one by one: it never holds the whole model.
+            shard(self.model, self.device, self.ranks)
 
     def compute_as(self, machine: Machine) -> None:
         """Fixes threads, precision, kernels and compilation; to be called before a step.
@@ -85,7 +89,11 @@ class Trainer:
         Returns:
             The loss in nats per token and the norm of the gradients before clipping.
         """
-        shares_BT = self._shares(tokens_BT, weights_BT)
+        loss = self._accumulate(tokens_BT, self._shares(tokens_BT, weights_BT))
+        return self.ranks.total(loss).item() / self.ranks.copies, self._clip()
+
+    def _accumulate(self, tokens_BT: Tensor, shares_BT: Tensor | None) -> Tensor:
+        """Adds up this rank's gradients of a batch; the loss of its rows, by their shares."""
         loss = torch.zeros((), device=self.device)
         for rows in self.micro_batches:
             with self._alone_until_last(rows):
@@ -95,25 +103,27 @@ class Trainer:
                     part = self.loss_of(tokens, shares)
                 part.backward()
             loss += part.detach()
+        return loss
+
+    def _clip(self) -> float:
+        """Clips the gradients by the norm of all of them, which it returns."""
         parameters = self.model.parameters()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.recipe.grad_clip)
-        if isinstance(norm, DTensor):
-            norm = norm.full_tensor()
-        return self.ranks.total(loss).item() / self.ranks.size, norm.item()
+        return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
 
     def _shares(self, tokens_BT: Tensor, weights_BT: Tensor | None) -> Tensor | None:
         """What each target's loss counts, (B, T); None for the mean of a batch computed at once.
 
-        They sum to the number of ranks, over which gradients are then averaged.
+        They sum to the number of copies of the model, whose gradients are then averaged.
         """
         if weights_BT is not None:
             shares_BT = weights_BT / weights_BT.sum()
-        elif len(self.micro_batches) * self.ranks.size > 1:
+        elif len(self.micro_batches) > 1 or self.ranks.parallel is not None:
             targets_BT = tokens_BT[:, 1:]
             shares_BT = torch.full(targets_BT.shape, 1 / targets_BT.numel())
         else:
             return None
-        return shares_BT * self.ranks.size
+        return shares_BT * self.ranks.copies
 
     def _alone_until_last(self, rows: slice) -> contextlib.AbstractContextManager[None]:
         """Keeps DDP from averaging gradients that more are still to be added to.
@@ -136,14 +146,11 @@ class Trainer:
         moments = self.optimiser.tensors()
         return weights | {f"optimiser.{name}": value for name, value in moments.items()}
 
-    def whole_weights(self) -> dict[str, Tensor]:
-        """The model's state dict with whole tensors, for the first rank; all ranks call it."""
-        weights = {}
-        for name, value in self.model.state_dict().items():
-            whole = value.full_tensor() if isinstance(value, DTensor) else value
-            if self.ranks.first:
-                weights[name] = whole.cpu()
-        return weights
+    def nats(self, tokens_BT: Tensor) -> float:
+        """The summed next-token loss of tokens (B, T + 1); no gradients, no weights."""
+        with self.computing():
+            mean = self.model.loss(tokens_BT.to(self.device)).double().item()
+        return mean * tokens_BT[:, 1:].numel()
 
     def step(self, tokens_BT: Tensor, factor: float = 1.0) -> float:
         """One whole step at `factor` times the peak rates; returns the loss."""

@@ -18,11 +18,12 @@ from torch.distributed.tensor import DTensor
 from attnres_eval.errors import UserError
 from attnres_eval.records import Machine, Parallel
 from attnres_eval.study import RunConfig, Study
+from attnres_eval.train.pipeline import PipelineTrainer
 from attnres_eval.train.ranks import Ranks, joined
 from attnres_eval.train.trainer import Trainer
 from attnres_eval.variants import VARIANTS
 
-STEPS, BATCH, CONTEXT = 3, 4, 12
+STEPS, BATCH, CONTEXT = 3, 6, 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +61,25 @@ CASES = [
         for recipe, weighted in ((MICRO, False), (AGAIN, False), (MICRO + AGAIN, True))
     ),
     *(Case("full_attnres", way, recipe=AGAIN) for way in BOTH),
+    *(Case(variant, "pipeline") for variant in VARIANTS),
+    *(Case(variant, "pipeline", machine=pairs(kernels=False)) for variant in VARIANTS),
+    *(Case("block_attnres", "pipeline", options=pairs(num_blocks=n)) for n in (2, 3, 5)),
+    Case("rms_block_attnres", "pipeline", options=pairs(num_blocks=2)),
+    Case("block_attnres", "pipeline", recipe=MICRO + AGAIN, weighted=True),
+    Case("block_attnres", "pipeline", tied=False),
+    Case("block_attnres", "pipeline", machine=pairs(precision="bf16")),
     *(Case("block_attnres", way, tied=False) for way in BOTH),
     *(Case("full_attnres", way, recipe=pairs(optimizer="muon")) for way in BOTH),
     *(Case("block_attnres", way, machine=pairs(precision="bf16")) for way in BOTH),
 ]
+
+
+def cases_of(processes: int) -> list[Case]:
+    """Everything for two processes; of more, one of a kind."""
+    if processes == 2:
+        return CASES
+    one_of_a_kind = {(case.variant, case.parallel): case for case in reversed(CASES)}
+    return [case for case in one_of_a_kind.values() if case.variant.endswith("attnres")]
 
 
 def config_of(case: Case) -> RunConfig:
@@ -83,7 +99,7 @@ def config_of(case: Case) -> RunConfig:
 
 
 def computed(case: Case, ranks: Ranks) -> tuple[list[list[float]], dict[str, Tensor]]:
-    """Losses and norms of some steps; whole gradients of the first and the last."""
+    """Losses and norms of some steps, nats of other tokens; first and last whole gradients."""
     machine = Machine(
         device="cpu",
         precision="fp32",
@@ -93,7 +109,8 @@ def computed(case: Case, ranks: Ranks) -> tuple[list[list[float]], dict[str, Ten
         processor="",
         torch="",
     ).model_copy(update=dict(case.machine))
-    trainer = Trainer(config_of(case), torch.device("cpu"), ranks)
+    kind = PipelineTrainer if case.parallel == "pipeline" and ranks.size > 1 else Trainer
+    trainer = kind(config_of(case), torch.device("cpu"), ranks)
     trainer.compute_as(machine)
     generator = torch.Generator().manual_seed(1)
     numbers, gradients = [], {}
@@ -109,17 +126,21 @@ def computed(case: Case, ranks: Ranks) -> tuple[list[list[float]], dict[str, Ten
                 assert gradient is not None
                 gradients[f"{step}.{name}"] = gradient.clone()
         trainer.optimiser.step(1.0)
+    trainer.model.eval()
+    with torch.no_grad():
+        # More rows than a batch, and no multiple of it.
+        held_out = torch.randint(300, (BATCH + 1, CONTEXT + 1), generator=generator)
+        numbers.append([trainer.nats(held_out)] * 2)
     return numbers, gradients
 
 
 def main(out: Path) -> None:
     """All cases; then one rank fails while the other waits for it."""
     with joined("ddp") as ranks:
-        for case in CASES:
+        for case in cases_of(ranks.size):
             numbers, gradients = computed(case, dataclasses.replace(ranks, parallel=case.parallel))
-            if ranks.first:
-                save_file(gradients, out / f"{case.name}.safetensors")
-                (out / f"{case.name}.json").write_text(json.dumps(numbers))
+            save_file(gradients, out / f"{case.name}.{ranks.rank}.safetensors")
+            (out / f"{case.name}.{ranks.rank}.json").write_text(json.dumps(numbers))
         ranks.wait()
         if ranks.rank == 1:
             raise UserError("rank 1 fails")

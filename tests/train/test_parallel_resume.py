@@ -39,11 +39,11 @@ def test_any_number_of_processes_goes_on_with_a_run(
     write_json(shared.config, config.model_dump(mode="json"))
     environment = {"ATTNRES_EVAL_CACHE": str(cache)}
     train_alone(config, shared, data, until=10)
-    torchrun(stopping.__file__, str(shared.path), "fsdp", "17", **environment)
+    torchrun(stopping.__file__, str(shared.path), "pipeline", "17", **environment)
     files = {file.name for file in (shared.resume / "00000014").iterdir()}
     assert len(files) == 3, "a file of each process, and state.json"
     train_alone(config, shared, data, until=24)
-    torchrun("-m", "attnres_eval.train", str(shared.path), "--parallel", "ddp", **environment)
+    torchrun("-m", "attnres_eval.train", str(shared.path), "--parallel", "fsdp", **environment)
 
     lines = [read_records(folder.metrics, Metrics) for folder in (whole, shared)]
     losses, others = ([line.loss for line in of_one] for of_one in lines)
@@ -54,7 +54,7 @@ def test_any_number_of_processes_goes_on_with_a_run(
         undisturbed.validation_nats_per_token, rel=1e-4
     )
     assert summary.validation_bytes == undisturbed.validation_bytes
-    assert (summary.machine.processes, summary.machine.parallel) == (2, "ddp")
+    assert (summary.machine.processes, summary.machine.parallel) == (2, "fsdp")
     assert not shared.resume.exists()
     one, other = (
         transformers.AutoModelForCausalLM.from_pretrained(folder.checkpoint).state_dict()
