@@ -1,7 +1,6 @@
 """One model on several ranks: copied to all (DDP), or its parameters shared out (FSDP2)."""
 
 import warnings
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from attnres_eval.errors import UserError
 from attnres_eval.model.transformer import Transformer
 from attnres_eval.study import Recipe
+from attnres_eval.train.compiler import Loss
 from attnres_eval.train.ranks import Ranks
-
-Loss = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def micro_batches(recipe: Recipe, ranks: Ranks) -> list[slice]:

@@ -13,9 +13,9 @@ from attnres_eval.model.transformer import Transformer
 from attnres_eval.records import Machine
 from attnres_eval.study import RunConfig
 from attnres_eval.train.allocator import keep_freed_memory
-from attnres_eval.train.compiler import compile_sublayers, compiled
+from attnres_eval.train.compiler import Loss, compile_sublayers, compiled
 from attnres_eval.train.optimiser import Optimiser
-from attnres_eval.train.parallel import Loss, micro_batches, replicate, shard
+from attnres_eval.train.parallel import micro_batches, replicate, shard
 from attnres_eval.train.ranks import ALONE, Ranks
 
 

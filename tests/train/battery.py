@@ -78,8 +78,13 @@ def cases_of(processes: int) -> list[Case]:
     """Everything for two processes; of more, one of a kind."""
     if processes == 2:
         return CASES
+    compiled = [
+        Case("prenorm", way, machine=pairs(compiled=how, kernels=False))
+        for way, how in (("ddp", True), ("fsdp", "sublayer"), ("pipeline", "sublayer"))
+    ]
     one_of_a_kind = {(case.variant, case.parallel): case for case in reversed(CASES)}
-    return [case for case in one_of_a_kind.values() if case.variant.endswith("attnres")]
+    few = [case for case in one_of_a_kind.values() if case.variant.endswith("attnres")]
+    return compiled + few
 
 
 def config_of(case: Case) -> RunConfig:

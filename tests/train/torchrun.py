@@ -6,7 +6,7 @@ import sys
 
 
 def torchrun(*arguments: str, code: int = 0, processes: int = 2, **environment: str) -> str:
-    """Runs a program, or `-m MODULE`, by several processes; what they and torchrun wrote to stderr."""
+    """Runs a program, or `-m MODULE`, by several processes; what they and it wrote to stderr."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
         [*command, "--nproc-per-node", str(processes), *arguments],
