@@ -3,7 +3,7 @@
 `torch.distributed.pipelining` sends a stage's outputs on and gradients back, micro-batch by
 micro-batch, one forward pass and one backward pass in turn (1F1B, arXiv:2104.04473). What a stage
 hands on is all that later layers will read: the stream, or with attention over depth every source
-so far, as in the naive communication of arXiv:2603.15031 section 4.1.
+so far. A stage computes each micro-batch once, so that there is nothing to cache across stages.
 """
 
 from collections.abc import Callable
