@@ -79,7 +79,8 @@ def joined(parallel: Parallel) -> Iterator[Ranks]:
         parallel: how they share the work.
 
     Raises:
-        UserError: torchrun did not start this process, or there are more processes than GPUs.
+        UserError: torchrun did not start this process, there are more processes than GPUs, or
+            another process of the run has died.
     """
     if "LOCAL_RANK" not in os.environ:
         raise UserError(
@@ -105,10 +106,15 @@ def joined(parallel: Parallel) -> Iterator[Ranks]:
         if store.add(FAILURES, 1) > 1:
             sys.exit(2)
         raise
-    except RuntimeError:
-        # A rank that failed takes its connections with it.
-        if store.add(FAILURES, 0):
+    except RuntimeError as error:
+        # A rank that ends takes its connections with it, and has said why where it could.
+        if not isinstance(error, dist.DistError) and "by peer" not in str(error):
+            raise
+        if store.add(FAILURES, 1) > 1:
             sys.exit(2)
-        raise
+        raise UserError(
+            "another process of this run was killed; start the same command again, and it goes on"
+            " from the last checkpoint"
+        ) from None
     finally:
         dist.destroy_process_group()

@@ -131,6 +131,10 @@ def computed(case: Case, ranks: Ranks) -> tuple[list[list[float]], dict[str, Ten
                 assert gradient is not None
                 gradients[f"{step}.{name}"] = gradient.clone()
         trainer.optimiser.step(1.0)
+    if case.parallel == "fsdp" and ranks.size > 1:
+        own = [one for one in trainer.model.parameters() if isinstance(one, DTensor)]
+        held = sum(one.to_local().numel() for one in own)
+        assert held < 0.7 * sum(one.numel() for one in own), "parameters are not spread"
     trainer.model.eval()
     with torch.no_grad():
         # More rows than a batch, and no multiple of it.
