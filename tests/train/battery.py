@@ -79,8 +79,12 @@ def cases_of(processes: int) -> list[Case]:
     if processes == 2:
         return CASES
     compiled = [
-        Case("prenorm", way, machine=pairs(compiled=how, kernels=False))
-        for way, how in (("ddp", True), ("fsdp", "sublayer"), ("pipeline", "sublayer"))
+        Case("prenorm", way, recipe=recipe, machine=pairs(compiled=how, kernels=False))
+        for way, how, recipe in (
+            ("ddp", True, ()),
+            ("fsdp", "sublayer", AGAIN),
+            ("pipeline", "sublayer", ()),
+        )
     ]
     one_of_a_kind = {(case.variant, case.parallel): case for case in reversed(CASES)}
     few = [case for case in one_of_a_kind.values() if case.variant.endswith("attnres")]

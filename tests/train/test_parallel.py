@@ -40,7 +40,10 @@ def test_two_processes_compute_what_one_does(case: Case, by_two: Path) -> None:
 
 
 @pytest.mark.slow
-def test_three_processes_compute_what_one_does(tmp_path: Path) -> None:
+def test_three_processes_compute_what_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     # A pipeline's middle stage, rows of a batch that is no power of two.
     torchrun(battery.__file__, str(tmp_path), code=1, processes=3)
     for case in cases_of(3):
