@@ -67,7 +67,8 @@ def training_bytes(config: RunConfig) -> float:
     logits and their gradients.
     """
     shape, cost = config.shape, config.cost()
-    tokens = config.recipe.batch_sequences * config.recipe.context
+    at_once = config.recipe.micro_batch_sequences or config.recipe.batch_sequences
+    tokens = at_once * config.recipe.context
     query = shape.n_heads * shape.head_dim
     per_layer = 12 * shape.d_model + 6 * query + 6 * shape.d_ff
     layers = 1 if config.recipe.activation_checkpointing else shape.n_layers
