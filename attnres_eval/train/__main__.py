@@ -5,6 +5,7 @@ from pathlib import Path
 
 from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
+from attnres_eval.lock import holding
 from attnres_eval.records import RunFolder
 from attnres_eval.train.loop import read_run_config, train
 
@@ -16,7 +17,8 @@ def main() -> None:
     folder = RunFolder(Path(sys.argv[1]))
     try:
         config = read_run_config(folder.config)
-        train(config, folder, prepare(config.data))
+        with holding(folder.path):
+            train(config, folder, prepare(config.data))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
+from attnres_eval.lock import holding
 from attnres_eval.records import RunFolder
 from attnres_eval.study import Study
 from attnres_eval.train.loop import train
@@ -30,7 +31,7 @@ def train_one(
     if size not in study.sizes:
         raise UserError(f"study {study.name} has no size {size}: {', '.join(study.sizes)}")
     config = study.run(label, size, study.seeds[0] if seed is None else seed)
-    with Progress(console=Console(file=sys.stderr)) as bar:
+    with holding(folder), Progress(console=Console(file=sys.stderr)) as bar:
         data = prepare(study.data, progress=bar.console.print)
         task = bar.add_task(config.run, total=config.steps)
         summary = train(

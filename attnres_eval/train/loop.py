@@ -14,8 +14,15 @@ from attnres_eval.data.batches import Batches, validation_windows
 from attnres_eval.data.prepare import PreparedData
 from attnres_eval.errors import UserError
 from attnres_eval.estimate import training_seconds
-from attnres_eval.files import sha256_of_json, write_json, write_text
-from attnres_eval.records import Metrics, RunFolder, Summary, read_record, write_record
+from attnres_eval.files import append_line, sha256_of_file, sha256_of_json, write_text
+from attnres_eval.records import (
+    Metrics,
+    RunFolder,
+    Summary,
+    read_record,
+    write_record,
+    write_sealed,
+)
 from attnres_eval.study import RunConfig
 from attnres_eval.train.answers import AnswerWeights
 from attnres_eval.train.checkpoint import save_checkpoint
@@ -23,6 +30,7 @@ from attnres_eval.train.device import (
     describe_machine,
     peak_memory,
     pick_device,
+    refuse_what_cannot_fit,
     reset_peak_memory,
 )
 from attnres_eval.train.schedule import rate_factor
@@ -51,17 +59,20 @@ def train(
         progress: told of every step.
 
     Raises:
-        UserError: the loss is not finite, the folder belongs to another run, or its checkpoint is
-            damaged or of another kind of device.
+        UserError: the loss is not finite, the run cannot fit into memory, its folder belongs to
+            another run or cannot be written, its checkpoint is damaged or of another kind of
+            device, or its data have changed.
     """
     config_sha256 = sha256_of_json(config.model_dump(mode="json"))
     _claim(folder, config)
     if folder.finished:
+        shutil.rmtree(folder.resume, ignore_errors=True)
         return read_record(folder.summary, Summary)
-    recipe, cost = config.recipe, config.cost()
-    write_json(folder.cost, cost.as_dict())
-
     device = pick_device()
+    refuse_what_cannot_fit(config, device)
+    recipe, cost = config.recipe, config.cost()
+    write_sealed(folder.cost, cost.as_dict())
+
     trainer = Trainer(config, device)
     model, optimiser = trainer.model, trainer.optimiser
     batches = Batches(
@@ -85,10 +96,13 @@ def train(
                 f"{folder.resume} was written on {state.machine.device}, and this is"
                 f" {device.type}: go on there, or delete it to train this run anew"
             )
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(weights[name])
-        optimiser.load(moments)
+        try:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(weights[name])
+            optimiser.load(moments)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(f"{folder.resume} is of another model ({error}); delete it") from None
         machine = state.machine
     else:
         machine = describe_machine(config, device, training_seconds(config))
@@ -124,8 +138,7 @@ def train(
                 seconds=seconds,
                 tokens_per_second=done * recipe.batch_sequences * recipe.context / seconds,
             )
-            with folder.metrics.open("a", encoding="utf-8") as file:
-                file.write(metrics.model_dump_json() + "\n")
+            append_line(folder.metrics, metrics.model_dump_json())
         if done % recipe.checkpoint_every == 0 or done == config.steps:
             state = ResumeState(
                 step=done,
@@ -136,6 +149,7 @@ def train(
                 data_sha256=data.manifest.data_sha256,
                 checksums={},
             )
+            data.check_unchanged()
             # Parameters, not the state dict: a tied head is one tensor under two names.
             weights = {name: value.detach() for name, value in model.named_parameters()}
             save_state(folder.resume, state, weights, optimiser.tensors())
@@ -157,6 +171,10 @@ def train(
         peak_memory_bytes=state.peak_memory_bytes,
         machine=machine,
         data_sha256=data.manifest.data_sha256,
+        files_sha256={
+            str(file.relative_to(folder.path)): sha256_of_file(file)
+            for file in (folder.metrics, *sorted(folder.checkpoint.iterdir()))
+        },
     )
     write_record(folder.summary, summary)
     shutil.rmtree(folder.resume)
@@ -191,7 +209,7 @@ def _claim(folder: RunFolder, config: RunConfig) -> None:
         if read_run_config(folder.config) != config:
             raise UserError(f"{folder.path} holds another run; give a new folder or use --force")
     else:
-        write_json(folder.config, config.model_dump(mode="json"))
+        write_record(folder.config, config)
 
 
 def read_run_config(path: Path) -> RunConfig:

@@ -4,8 +4,10 @@
 machine, checksums). A new one is written under a temporary name and renamed; then older ones go.
 """
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from attnres_eval.errors import UserError
-from attnres_eval.files import sha256_of_file
+from attnres_eval.files import sha256_of_file, writing
 from attnres_eval.records import Machine, Record, read_record, write_record
 
 Tensors = dict[str, torch.Tensor]
@@ -35,19 +37,38 @@ class ResumeState(Record):
     checksums: dict[str, str]
 
 
+@contextlib.contextmanager
+def writing_tensors(folder: Path, temporary: Path) -> Iterator[None]:
+    """As `writing`, for a folder of tensors under a temporary name, which goes where that fails.
+
+    Raises:
+        UserError: the disk is full, or the folder may not be written.
+    """
+    try:
+        with writing(folder):
+            yield
+    except SafetensorError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error}); make room, then run the same command again"
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def save_state(folder: Path, state: ResumeState, model: Tensors, optimiser: Tensors) -> None:
     """Writes a checkpoint, then removes older ones. `state.checksums` is filled in here."""
     final = folder / f"{state.step:08d}"
     temporary = folder / f".{final.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, tensors in ((WEIGHTS, model), (OPTIMISER, optimiser)):
-        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary / name)
-    checksums = {name: sha256_of_file(temporary / name) for name in (WEIGHTS, OPTIMISER)}
-    write_record(temporary / "state.json", state.model_copy(update={"checksums": checksums}))
-    _sync(temporary)
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
+    with writing_tensors(final, temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, tensors in ((WEIGHTS, model), (OPTIMISER, optimiser)):
+            save_file({key: value.contiguous() for key, value in tensors.items()}, temporary / name)
+        checksums = {name: sha256_of_file(temporary / name) for name in (WEIGHTS, OPTIMISER)}
+        write_record(temporary / "state.json", state.model_copy(update={"checksums": checksums}))
+        _sync(temporary)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
     for other in folder.iterdir():
         if other != final:
             shutil.rmtree(other)
@@ -65,9 +86,9 @@ def load_state(folder: Path) -> tuple[ResumeState, Tensors, Tensors] | None:
     newest = steps[-1]
     state = read_record(newest / "state.json", ResumeState)
     tensors = {}
-    for name, checksum in state.checksums.items():
+    for name in (WEIGHTS, OPTIMISER):
         file = newest / name
-        if not file.is_file() or sha256_of_file(file) != checksum:
+        if not file.is_file() or sha256_of_file(file) != state.checksums.get(name):
             raise UserError(f"{file} is damaged; delete {newest} to train this run anew")
         try:
             tensors[name] = load_file(file)
