@@ -63,11 +63,11 @@ def plan(study: StudyName, workers: Workers = None, format: Format = "table") ->
 @app.command()
 def variants(
     name: Annotated[str | None, typer.Argument(help="One variant: its documentation.")] = None,
-    d_model: Annotated[int, typer.Option(min=2)] = 512,
-    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 16,
+    d_model: Annotated[int, typer.Option(min=2, max=2**20)] = 512,
+    layers: Annotated[int, typer.Option(min=1, max=4096, help="Transformer blocks.")] = 16,
     heads: Annotated[int, typer.Option(min=1)] = 8,
-    vocab: Annotated[int, typer.Option(min=1)] = 32_000,
-    context: Annotated[int, typer.Option(min=1)] = 2048,
+    vocab: Annotated[int, typer.Option(min=1, max=2**31)] = 32_000,
+    context: Annotated[int, typer.Option(min=1, max=2**31)] = 2048,
     family: Annotated[str | None, typer.Option(help="Part of a family's name.")] = None,
     format: Format = "table",
 ) -> None:

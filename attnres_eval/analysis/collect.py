@@ -197,8 +197,8 @@ def run_row(config: RunConfig, cost: Cost, summary: Summary | None) -> dict[str,
         "tokens_per_second": "tokens_per_second",
         "peak_memory_bytes": "peak_memory_bytes",
     }
-    for column, field in measured.items():
-        row[column] = np.nan if summary is None else float(getattr(summary, field))
+    for column, name in measured.items():
+        row[column] = np.nan if summary is None else float(getattr(summary, name))
     row["data_sha256"] = None if summary is None else summary.data_sha256
     return row
 
