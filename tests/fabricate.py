@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from attnres_eval.files import sha256_of_file
 from attnres_eval.records import (
     Calibration,
     GeneratedRecord,
@@ -172,6 +173,7 @@ def _write_run(run: RunFolder, config: RunConfig, loss: float) -> None:
             peak_memory_bytes=100_000_000,
             machine=MACHINE,
             data_sha256="f" * 64,
+            files_sha256={run.metrics.name: sha256_of_file(run.metrics)},
         ),
     )
 

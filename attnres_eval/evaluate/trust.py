@@ -1,4 +1,4 @@
-"""What is looked at in a checkpoint folder before transformers opens it: anyone may have made it."""
+"""What is looked at in a checkpoint folder before transformers opens it, whoever made it."""
 
 import json
 import struct

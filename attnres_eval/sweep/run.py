@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attnres_eval.data.prepare import Progress, prepare
 from attnres_eval.errors import UserError
+from attnres_eval.files import writing
 from attnres_eval.lock import holding
 from attnres_eval.records import Failure, RunFolder, Summary, read_record, write_record
 from attnres_eval.study import RunConfig, Study, Task
@@ -160,7 +161,8 @@ def _execute(
     flops = {run.run: run.training_flops for run in runs}
     jobs = sorted(jobs, key=lambda job: -flops[job.name])
     for run in runs:
-        run_folder(results, run).failure.unlink(missing_ok=True)
+        with writing(run_folder(results, run).failure):
+            run_folder(results, run).failure.unlink(missing_ok=True)
     with StudyProgress(results, runs) as progress:
         for outcome in executor.execute(jobs, progress.update):
             progress.ended(outcome.name)

@@ -1,5 +1,6 @@
 """Trains one run, from its configuration to its checkpoint. Reads top to bottom."""
 
+import hashlib
 import itertools
 import math
 import shutil
@@ -14,7 +15,7 @@ from attnres_eval.data.batches import Batches, validation_windows
 from attnres_eval.data.prepare import PreparedData
 from attnres_eval.errors import UserError
 from attnres_eval.estimate import training_seconds
-from attnres_eval.files import append_line, sha256_of_file, sha256_of_json, write_text
+from attnres_eval.files import append_line, sha256_of_file, sha256_of_json, write_bytes
 from attnres_eval.records import (
     Metrics,
     RunFolder,
@@ -107,7 +108,7 @@ def train(
     else:
         machine = describe_machine(config, device, training_seconds(config))
     start, earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
-    _cut_metrics(folder.metrics, start)
+    _cut_metrics(folder.metrics, state)
 
     trainer.compute_as(machine)
     weights_of = AnswerWeights(recipe.answer_weight, data.tokenizer)
@@ -147,6 +148,8 @@ def train(
                 machine=machine,
                 config_sha256=config_sha256,
                 data_sha256=data.manifest.data_sha256,
+                metrics_bytes=folder.metrics.stat().st_size,
+                metrics_sha256=sha256_of_file(folder.metrics),
                 checksums={},
             )
             data.check_unchanged()
@@ -217,16 +220,15 @@ def read_run_config(path: Path) -> RunConfig:
     return read_record(path, RunConfig)
 
 
-def _cut_metrics(path: Path, step: int) -> None:
+def _cut_metrics(path: Path, state: ResumeState | None) -> None:
     """Drops what was logged after the checkpoint, half-written lines included."""
-    kept = []
-    if path.is_file() and step:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                metrics = Metrics.model_validate_json(line)
-            except ValueError:
-                break
-            if metrics.step > step:
-                break
-            kept.append(line + "\n")
-    write_text(path, "".join(kept))
+    if state is None:
+        write_bytes(path, b"")
+        return
+    kept = path.read_bytes()[: state.metrics_bytes] if path.is_file() else b""
+    if hashlib.sha256(kept).hexdigest() != state.metrics_sha256:
+        raise UserError(
+            f"{path} has changed since the last checkpoint; delete {path.parent} to train this run"
+            " anew"
+        )
+    write_bytes(path, kept)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -34,6 +34,10 @@ class ResumeState(Record):
     machine: Machine
     config_sha256: str
     data_sha256: str
+    metrics_bytes: NonNegativeInt
+    """Length of metrics.jsonl so far."""
+    metrics_sha256: str
+    """Hash of so much of it."""
     checksums: dict[str, str]
 
 
