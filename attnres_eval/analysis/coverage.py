@@ -18,6 +18,9 @@ from attnres_eval.analysis.intervals import Array, t_quantile
 from attnres_eval.analysis.multiplier import FREE, PER_PAIR, SHARED
 
 DRAWS = 4000
+MOST_LOSSES = 4_000_000
+"""Losses that are drawn in all: fewer studies where a study has over a thousand runs."""
+LEAST_DRAWS = 400
 SEED = 20260315
 
 
@@ -86,7 +89,7 @@ def simulate_coverage(
         runs: finished runs with columns label, size, seed, compute, loss.
         baseline: the label to compare with.
         targets: compute at which each label is compared.
-        draws: simulated studies.
+        draws: simulated studies, at most.
         noise: what to draw; estimated from the runs by default.
 
     Returns:
@@ -114,6 +117,7 @@ def simulate_coverage(
     # Plain power laws in natural units: only differences of log a matter below.
     true_y = truth.log_a[:, None] - truth.alpha * x
     random = np.random.default_rng(SEED)
+    draws = min(draws, max(LEAST_DRAWS, MOST_LOSSES // (n_seeds * n_labels * n_sizes)))
     y = (
         true_y
         + noise.common * random.standard_normal((draws, n_seeds, 1, n_sizes))

@@ -143,7 +143,7 @@ def test_fifty_kills_change_no_table(
     tiny: Callable[..., Study], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = tiny(
-        recipe={"tokens_per_parameter": 12.0},
+        recipe={"tokens_per_parameter": 16.0},
         seeds=[0, 1],
         evaluation={"tasks": TASKS, "inspection_tokens": 64, "calibration_rounds": 0},
     )
@@ -172,28 +172,36 @@ def test_fifty_kills_change_no_table(
     trace = tmp_path / "killed.trace"
     trace.touch()
 
+    def wait_for_work(controller: subprocess.Popen[bytes]) -> None:
+        """Until a step is trained or, later, a worker is there; then for a moment of chance."""
+        began = trace.stat().st_size
+        while controller.poll() is None:
+            trains = trace.stat().st_size > began
+            if trains or (phase() == "evaluation" and children(controller.pid)):
+                break
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 2 if phase() == "training" else 15))
+
     left, by_whom = dict(KILLS), {"controller": 0, "worker": 0, "around a write": 0}
     deadline, code = time.monotonic() + 3600, None
     while code != 0:
         assert time.monotonic() < deadline
         dies = ""
         if left[phase()] and chance.random() < 0.4:
-            role = chance.choice(["controller", "worker"])
-            most = 4 if phase() == "evaluation" or role == "controller" else 40
-            dies = f"{role}:{chance.randint(1, most)}"
+            most = 4 if phase() == "evaluation" else 60
+            dies = chance.choice(
+                ["controller:2", "controller:3", f"worker:{chance.randint(1, most)}"]
+            )
         said = trace.read_text().count("dies")
         controller = start(killed, dies)
-        while controller.poll() is None and left[phase()] and not dies:
-            time.sleep(chance.uniform(1, 10))
-            workers = children(controller.pid)
-            if controller.poll() is not None:
+        while controller.poll() is None and left[phase()]:
+            wait_for_work(controller)
+            if controller.poll() is not None or not left[phase()]:
                 break
-            if workers and chance.random() < 0.6:
-                os.kill(chance.choice(workers), signal.SIGKILL)
-                by_whom["worker"] += 1
-            else:
-                controller.kill()
-                by_whom["controller"] += 1
+            workers = children(controller.pid)
+            whom = "worker" if workers and chance.random() < 0.7 else "controller"
+            os.kill(chance.choice(workers) if whom == "worker" else controller.pid, signal.SIGKILL)
+            by_whom[whom] += 1
             left[phase()] = max(0, left[phase()] - 1)
         _, stderr = controller.communicate(timeout=900)
         code = controller.returncode
