@@ -13,8 +13,13 @@ UNWRITABLE = {
 class UserError(Exception):
     """Bad input. Its message is one line: what is wrong, where, and what to do.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. What is quoted in it may
+    come from anyone's file: what cannot be printed in a line, such as what would move a terminal's
+    cursor, is a blank.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
 
 
 def cannot_be_written(path: object, error: OSError) -> str:

@@ -1,5 +1,6 @@
 """From a results folder's records to frames. A run without a result is a row without numbers."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,10 +160,15 @@ def _natural(name: str) -> list[tuple[str, int]]:
 
 def _read_cost(path: Path) -> Cost:
     """What the run wrote down: a later release may count otherwise."""
+    values = read_sealed(path)
     try:
-        return Cost(**read_sealed(path))
+        cost = Cost(**values)
     except TypeError as error:
         raise UserError(f"{path} is no Cost ({error}); delete the run and run again") from None
+    sane = all(isinstance(v, int | float) and 0 <= v < math.inf for v in values.values())
+    if not sane or cost.matrix_parameters == 0:
+        raise UserError(f"{path} is no Cost (its counts are not); delete the run and run again")
+    return cost
 
 
 def run_row(config: RunConfig, cost: Cost, summary: Summary | None) -> dict[str, Any]:
