@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attnres_eval.errors import UserError
+from attnres_eval.errors import UNWRITABLE, UserError, cannot_be_written, out_of_memory
+from attnres_eval.interrupt import ending_on_interrupt
 
 # torch and lm-eval take seconds to import: commands import what they need when they run.
 
@@ -62,11 +63,11 @@ def plan(study: StudyName, workers: Workers = None, format: Format = "table") ->
 @app.command()
 def variants(
     name: Annotated[str | None, typer.Argument(help="One variant: its documentation.")] = None,
-    d_model: Annotated[int, typer.Option(min=2)] = 512,
-    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 16,
+    d_model: Annotated[int, typer.Option(min=2, max=2**20)] = 512,
+    layers: Annotated[int, typer.Option(min=1, max=4096, help="Transformer blocks.")] = 16,
     heads: Annotated[int, typer.Option(min=1)] = 8,
-    vocab: Annotated[int, typer.Option(min=1)] = 32_000,
-    context: Annotated[int, typer.Option(min=1)] = 2048,
+    vocab: Annotated[int, typer.Option(min=1, max=2**31)] = 32_000,
+    context: Annotated[int, typer.Option(min=1, max=2**31)] = 2048,
     family: Annotated[str | None, typer.Option(help="Part of a family's name.")] = None,
     format: Format = "table",
 ) -> None:
@@ -389,12 +390,25 @@ def bench(
 
 
 def main() -> None:
-    """Runs the command line. A user's error is one line on stderr and exit code 2.
+    """Runs the command line. What a user can help is one line on stderr and exit code 2.
 
-    Typer ends with 130 on an interrupt.
+    An interrupt ends with 130.
     """
     try:
-        app()
+        with ending_on_interrupt():
+            app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _fail(cannot_be_written(error.filename or "a file", error))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        _fail("memory is used up: take a smaller size or batch, or fewer --workers")
+
+
+def _fail(line: str) -> None:
+    _say(f"error: {line}")
+    sys.exit(2)

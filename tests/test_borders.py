@@ -13,11 +13,11 @@ import attnres_eval
 
 PACKAGE = Path(attnres_eval.__file__).parent
 ORDER = [
-    {"errors", "processor", "shape"},
+    {"errors", "interrupt", "processor", "shape"},
     {"files", "variants"},
     {"cost"},
     {"study", "records", "reference", "catalogue"},
-    {"estimate", "reasoning"},
+    {"estimate", "lock", "reasoning"},
     {"data"},
     {"model"},
     {"train"},

@@ -19,6 +19,9 @@ from attnres_eval.analysis.intervals import Array, t_quantile
 from attnres_eval.analysis.multiplier import FREE, PER_PAIR, SHARED
 
 DRAWS = 4000
+MOST_LOSSES = 4_000_000
+"""Losses that are drawn in all: fewer studies where a study has over a thousand runs."""
+LEAST_DRAWS = 400
 SEED = 20260315
 
 
@@ -87,7 +90,7 @@ def simulate_coverage(
         runs: finished runs with columns label, size, seed, compute, loss.
         baseline: the label to compare with.
         targets: compute at which each label is compared.
-        draws: simulated studies.
+        draws: simulated studies, at most.
         noise: what to draw; estimated from the runs by default.
 
     Returns:
@@ -111,6 +114,7 @@ def simulate_coverage(
     ):
         return {}
     x = np.log(computes.to_numpy(np.float64))
+    draws = min(draws, max(LEAST_DRAWS, MOST_LOSSES // (n_seeds * x.size)))
     drawn = Drawn(x, truth.log_a, truth.alpha, noise, n_seeds, draws)
     b = truth.labels.index(baseline)
     covered: dict[tuple[str, str], Coverage] = {}

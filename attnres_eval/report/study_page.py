@@ -74,7 +74,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         ),
         Section(
             "Losses and training",
-            paragraphs(words.missing_sentence(results)),
+            paragraphs(words.missing_sentences(results)),
             shown("training"),
             [view("cells", tables["cells"]), view("losses", tables["losses"])],
         ),

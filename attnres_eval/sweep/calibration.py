@@ -23,6 +23,7 @@ import torch
 
 from attnres_eval.errors import UserError
 from attnres_eval.estimate import training_seconds
+from attnres_eval.lock import holding
 from attnres_eval.model.kernels.switch import available
 from attnres_eval.records import Calibration, StepPair, calibration_file, write_record
 from attnres_eval.study import Evaluation, RunConfig, Study
@@ -151,10 +152,12 @@ def calibrate_folder(results: Path, rounds: int | None) -> tuple[Study, Calibrat
     """Calibrates the study of a results folder on this machine, in the place of what was there.
 
     Raises:
-        UserError: not a results folder of a study, or the steps could not be taken.
+        UserError: not a results folder of a study, one at work (steps beside it would be slow),
+            or the steps could not be taken.
     """
     study = read_study(results)
-    failure = calibrate_alone(study, results, LocalExecutor(1), rounds)
+    with holding(results):
+        failure = calibrate_alone(study, results, LocalExecutor(1), rounds)
     if failure is not None:
         raise UserError(failure)
     calibration = read_calibration(results, study)

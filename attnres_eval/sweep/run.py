@@ -1,10 +1,14 @@
 """Runs a study: prepares its data, trains, calibrates, scores and inspects what has not been."""
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnres_eval.data.prepare import Progress, prepare
-from attnres_eval.records import RunFolder
+from attnres_eval.errors import UserError
+from attnres_eval.files import writing
+from attnres_eval.lock import holding
+from attnres_eval.records import Failure, RunFolder, Summary, read_record, write_record
 from attnres_eval.study import RunConfig, Study, Task
 from attnres_eval.sweep.calibration import calibrate_alone, calibration_left
 from attnres_eval.sweep.executor import Executor, Job
@@ -51,16 +55,30 @@ def run_study(
         say: told what happens, a line at a time.
 
     Raises:
-        UserError: the folder is another study's, data are missing, or a worker died.
+        UserError: another process works in the folder, it is another study's or cannot be
+            written, or data are missing or are not those of its finished runs.
     """
+    with holding(results):
+        return _bring_up(study, results, executor, force, data_dir, say)
+
+
+def _bring_up(
+    study: Study,
+    results: Path,
+    executor: Executor,
+    force: bool,
+    data_dir: Path | None,
+    say: Progress,
+) -> StudyResult:
     claim(results, study, force)
     result = StudyResult()
     runs = study.runs()
     todo = [run for run in runs if not run_folder(results, run).finished]
     if todo:
         say(f"{len(todo)} of {len(runs)} runs to train")
-        prepare(study.data, progress=say)
-        _execute(executor, results, todo, [_training(results, run) for run in todo], result)
+        data = prepare(study.data, progress=say).manifest.data_sha256
+        _check_data(results, runs, data)
+        _execute(executor, results, todo, [_training(results, run, data) for run in todo], result)
         result.trained = [run.run for run in todo if run.run not in result.failures]
 
     trained = any(run_folder(results, run).finished for run in runs)
@@ -107,8 +125,19 @@ def _to_inspect(study: Study, results: Path) -> list[RunConfig]:
     ]
 
 
-def _training(results: Path, run: RunConfig) -> Job:
-    return Job(run.run, train_run, (run, run_folder(results, run).path))
+def _check_data(results: Path, runs: list[RunConfig], data_sha256: str) -> None:
+    """Refuses to train more runs on other data than those of the finished ones."""
+    for run in runs:
+        folder = run_folder(results, run)
+        if folder.finished and read_record(folder.summary, Summary).data_sha256 != data_sha256:
+            raise UserError(
+                f"{folder.path} was trained on other data than the corpora give now, so that no"
+                " run could be compared with it; put the corpora back, or begin a new folder"
+            )
+
+
+def _training(results: Path, run: RunConfig, data_sha256: str) -> Job:
+    return Job(run.run, train_run, (run, run_folder(results, run).path, data_sha256))
 
 
 def _evaluation(
@@ -131,8 +160,15 @@ def _execute(
     """Runs the jobs, longest run first so that no core idles at the end."""
     flops = {run.run: run.training_flops for run in runs}
     jobs = sorted(jobs, key=lambda job: -flops[job.name])
+    for run in runs:
+        with writing(run_folder(results, run).failure):
+            run_folder(results, run).failure.unlink(missing_ok=True)
     with StudyProgress(results, runs) as progress:
         for outcome in executor.execute(jobs, progress.update):
             progress.ended(outcome.name)
             if outcome.failure is not None:
                 result.failures[outcome.name] = outcome.failure
+                # For the report. Where the disk is full there is room for it in memory alone.
+                with contextlib.suppress(UserError):
+                    path = results / "runs" / outcome.name
+                    write_record(RunFolder(path).failure, Failure(reason=outcome.failure))
