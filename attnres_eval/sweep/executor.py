@@ -24,6 +24,8 @@ class Job:
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    alone: bool = False
+    """Whether nothing may run beside it on its machine."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,26 @@ class Outcome:
 class Executor(Protocol):
     """Runs jobs in any order and yields their outcomes as they end."""
 
+    elsewhere: bool
+    """Whether jobs run on other machines than this one."""
+
     def execute(self, jobs: Sequence[Job], tick: Callable[[], None]) -> Iterator[Outcome]:
         """Runs all jobs; calls `tick` a few times a second while waiting."""
 
 
 TICK_SECONDS = 0.5
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
 
 
 class LocalExecutor:
     """Workers on the cores of this machine."""
+
+    elsewhere = False
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -71,7 +84,7 @@ class LocalExecutor:
                 initargs=(context.Value("i", 0),),
             )
             try:
-                names = {pool.submit(_attempt, job): job.name for job in jobs}
+                names = {pool.submit(attempt, job): job.name for job in jobs}
                 pending = set(names)
                 while pending:
                     ended, pending = concurrent.futures.wait(
@@ -95,7 +108,8 @@ class LocalExecutor:
                 raise
 
 
-def _attempt(job: Job) -> tuple[Any, str | None]:
+def attempt(job: Job) -> tuple[Any, str | None]:
+    """Runs a job: its value, or in one line why it has none."""
     try:
         return job.function(*job.arguments), None
     except UserError as error:
@@ -143,9 +157,8 @@ def _die_with_parent() -> None:
 @contextlib.contextmanager
 def _single_threaded() -> Iterator[None]:
     """Worker processes take their thread counts from the environment when they start."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         yield
     finally:

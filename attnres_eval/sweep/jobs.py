@@ -1,6 +1,8 @@
 """What a worker does for a study: train a run, score a run, inspect a run."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
@@ -9,31 +11,71 @@ from attnres_eval.files import sha256_of_file
 from attnres_eval.inspection.run import inspect_run
 from attnres_eval.records import InspectionRecord, RunFolder, TaskRecord, read_record, task_file
 from attnres_eval.study import RunConfig, Task
+from attnres_eval.sweep.executor import Job
+from attnres_eval.sweep.folder import run_folder
+from attnres_eval.sweep.storage import run_mirror
 from attnres_eval.train.loop import train
 
+Saved = Callable[[], None]
+"""To be called when the files of a run are worth keeping; they are anyway at a job's end."""
 
-def train_run(config: RunConfig, folder: Path) -> None:
+
+def run_job(
+    results: Path, url: str | None, run: RunConfig, work: Callable[..., None], *arguments: Any
+) -> Job:
+    """A job on the files of one run.
+
+    Args:
+        results: the results folder.
+        url: where its files really lie, if not in that folder.
+        run: whose files.
+        work: `work(folder, saved, *arguments)` does the job in the run's folder or a copy of it.
+        arguments: its other arguments.
+    """
+    if url is None:
+        return Job(run.run, _in_folder, (run_folder(results, run).path, work, arguments))
+    return Job(run.run, _in_mirror, (url, run.run, work, arguments))
+
+
+def _in_folder(folder: Path, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    work(RunFolder(folder), lambda: None, *arguments)
+
+
+def _in_mirror(url: str, run: str, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    with run_mirror(url, run) as mirror:
+        work(RunFolder(mirror.folder), mirror.push, *arguments)
+
+
+def train_run(folder: RunFolder, saved: Saved, config: RunConfig) -> None:
     """Trains one run, or continues it."""
-    train(config, RunFolder(folder), prepare(config.data))
+
+    def progress(done: int) -> None:
+        if done % config.recipe.checkpoint_every == 0 and done < config.steps:
+            saved()
+
+    train(config, folder, prepare(config.data), progress)
 
 
 def evaluate_run(
-    folder: Path, tasks: dict[str, Task], batch_size: int, data_dir: Path | None
+    folder: RunFolder,
+    saved: Saved,
+    tasks: dict[str, Task],
+    batch_size: int,
+    data_dir: Path | None,
 ) -> None:
     """Scores one run's checkpoint on the tasks and writes a record for each."""
-    run = RunFolder(folder)
     evaluate(
-        run.checkpoint,
+        folder.checkpoint,
         tasks,
         batch_size=batch_size,
         data_dir=data_dir,
-        records=run.evaluation,
+        records=folder.evaluation,
     )
 
 
-def inspect_job(folder: Path, tokens: int) -> None:
+def inspect_job(folder: RunFolder, saved: Saved, tokens: int) -> None:
     """Inspects one run's checkpoint and writes its record."""
-    inspect_run(RunFolder(folder), tokens)
+    inspect_run(folder, tokens)
 
 
 def inspection_left(folder: RunFolder, tokens: int) -> bool:

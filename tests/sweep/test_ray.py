@@ -1,0 +1,295 @@
+"""Studies on a real Ray cluster of two nodes, one of which dies."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from tiny_study import tiny
+
+import attnres_eval
+from attnres_eval import cli
+from attnres_eval.analysis.collect import collect
+from attnres_eval.errors import UserError
+from attnres_eval.files import write_json
+from attnres_eval.records import run_folders
+from attnres_eval.report.build import study_tables
+from attnres_eval.study import load_study
+from attnres_eval.sweep.executor import Executor, Job, LocalExecutor
+from attnres_eval.sweep.ray_executor import RETRIES, RayExecutor, import_ray
+from attnres_eval.sweep.run import run_study
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+CLOCK = {
+    *("seconds", "tokens_per_second", "relative_speed", "relative_step_time"),
+    *("peak_memory_mib", "relative_peak_memory"),
+}
+"""Columns that are readings of clocks, or of memory."""
+OBJECT_STORE = 80_000_000
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A head and a second node, of one core each; the head says it has a GPU."""
+    pytest.importorskip("ray")
+    ray = import_ray()
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        # As the tests' own `cache`: a node takes its surroundings when it starts.
+        patch.setenv("ATTNRES_EVAL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        head = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": OBJECT_STORE}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        yield cluster
+        cluster.shutdown()
+
+
+def opened(cluster: Any, shared: Path | None = None, gpus: float = 0) -> RayExecutor:
+    return RayExecutor(cluster.address, gpus, shared)
+
+
+class Watched:
+    """An executor with something of the test's own done at every tick."""
+
+    def __init__(self, executor: Executor, watch: Callable[[], None]) -> None:
+        self.executor, self.watch, self.elsewhere = executor, watch, executor.elsewhere
+
+    def execute(self, jobs: Sequence[Job], tick: Callable[[], None]) -> Iterator[Any]:
+        def both() -> None:
+            tick()
+            self.watch()
+
+        return self.executor.execute(jobs, both)
+
+
+def checkpoints(results: Path) -> dict[str, int]:
+    """Steps of the last checkpoint of every run at work that has one."""
+    return {
+        folder.path.name: max(steps)
+        for folder in run_folders(results)
+        if (steps := [int(path.name) for path in folder.resume.glob("[0-9]*")])
+    }
+
+
+def assert_same_results(first: Path, second: Path) -> None:
+    """The same bytes of weights, and the same tables but for clock readings."""
+    weights = "checkpoint/model.safetensors"
+    for folder in run_folders(first):
+        other = second / "runs" / folder.path.name
+        assert (folder.path / weights).read_bytes() == (other / weights).read_bytes()
+    tables, others = (study_tables(collect(results)) for results in (first, second))
+    assert not tables["losses"].empty
+    for name, table in tables.items():
+        columns = [column for column in table.columns if column not in CLOCK]
+        pd.testing.assert_frame_equal(table[columns], others[name][columns])
+
+
+def test_a_study_survives_the_death_of_a_node(corpus: Path, cluster: Any, tmp_path: Path) -> None:
+    recipe = {
+        "context": 32,
+        "batch_sequences": 2,
+        "tokens_per_parameter": 40,
+        "log_every": 10,
+        "checkpoint_every": 50,
+    }
+    sizes = {"d8": {"d_model": 8, "n_layers": 2, "n_heads": 1}}
+    study = tiny(corpus, sizes=sizes, recipe=recipe)
+    results, undisturbed = tmp_path / "results", tmp_path / "undisturbed"
+    quiet: dict[str, Any] = {"say": lambda line: None}
+    at_death: dict[str, int] = {}
+    later: list[dict[str, int]] = []
+
+    def watch() -> None:
+        found = checkpoints(results)
+        if at_death:
+            later.append(found)
+        elif len(found) == len(study.runs()):
+            # Each node has one core, so that each is at work on one of the two.
+            at_death.update(found)
+            cluster.remove_node(second_node(cluster), allow_graceful=False)
+
+    with opened(cluster, results) as executor:
+        result = run_study(study, results, Watched(executor, watch), **quiet)
+    cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
+    assert result.failures == {}
+    assert set(at_death) == {run.run for run in study.runs()}
+    assert all(steps < study.runs()[0].steps for steps in at_death.values())
+    # Nothing was trained anew: no run fell behind the checkpoint that it had.
+    assert len(later) > 1
+    assert all(found[run] >= at_death[run] for found in later for run in found)
+    run_study(study, undisturbed, LocalExecutor(1), **quiet)
+    assert_same_results(results, undisturbed)
+
+
+def second_node(cluster: Any) -> Any:
+    (node,) = cluster.worker_nodes
+    return node
+
+
+def assigned() -> dict[str, Any]:
+    import ray
+    import torch
+
+    context = ray.get_runtime_context()
+    return {
+        "resources": context.get_assigned_resources(),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "threads": torch.get_num_threads(),
+        "home": os.getcwd(),  # noqa: PTH109
+    }
+
+
+def test_jobs_have_what_they_ask_for_and_fail_one_by_one(cluster: Any) -> None:
+    jobs = [
+        Job("beside", assigned, ()),
+        Job("alone", assigned, (), alone=True),
+        Job("wrong", load_study, ("nowhere",)),
+        Job("killed", os._exit, (9,)),
+    ]
+    ticks: list[int] = []
+    with opened(cluster) as executor:
+        outcomes = {o.name: o for o in executor.execute(jobs, lambda: ticks.append(1))}
+    assert ticks
+    home = os.getcwd()  # noqa: PTH109
+    expected = {"resources": {"CPU": 1.0}, "gpus": "", "threads": 1, "home": home}
+    assert outcomes["beside"].value == outcomes["alone"].value == expected
+    assert "no study 'nowhere'" in str(outcomes["wrong"].failure)
+    assert f"died {RETRIES + 1} times" in str(outcomes["killed"].failure)
+    with opened(cluster, gpus=0.5) as executor:
+        (outcome,) = executor.execute([jobs[0]], lambda: None)
+    assert outcome.value["resources"] == {"CPU": 1.0, "GPU": 0.5}
+    assert outcome.value["gpus"] == "0"
+
+
+def divide() -> float:
+    return 1 / 0
+
+
+def test_a_bug_is_raised(cluster: Any) -> None:
+    with opened(cluster) as executor, pytest.raises(ZeroDivisionError):
+        list(executor.execute([Job("bug", divide, ())], lambda: None))
+
+
+def test_a_node_that_cannot_take_part_says_why(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = socket.gethostname()
+    job = Job("any", assigned, ())
+    with opened(cluster, tmp_path / "nowhere") as executor:
+        with pytest.raises(UserError, match=rf"node {here} does not see {tmp_path}/nowhere"):
+            list(executor.execute([job], lambda: None))
+        write_json(tmp_path / "nowhere/study.json", {})
+        (outcome,) = executor.execute([job], lambda: None)
+        assert outcome.failure is None
+        found = attnres_eval.__version__
+        monkeypatch.setattr(attnres_eval, "__version__", "0.0.7")
+        with pytest.raises(
+            UserError, match=rf"{here} has attnres-eval {found}; install .* 0\.0\.7"
+        ):
+            list(executor.execute([job], lambda: None))
+
+
+def test_a_cluster_without_what_a_run_needs_is_refused(cluster: Any) -> None:
+    from attnres_eval.sweep import ray_executor
+
+    with pytest.raises(UserError, match="no node of the Ray cluster has a core and 2 GPUs"):
+        opened(cluster, gpus=2).__enter__()
+    assert not ray_executor.import_ray().is_initialized()
+
+
+def test_an_interrupt_ends_with_130_and_leaves_a_study_to_go_on_with(
+    corpus: Path, cluster: Any, tmp_path: Path
+) -> None:
+    recipe = {
+        "context": 32,
+        "batch_sequences": 2,
+        "tokens_per_parameter": 40,
+        "log_every": 10,
+        "checkpoint_every": 50,
+    }
+    sizes = {"d8": {"d_model": 8, "n_layers": 2, "n_heads": 1}}
+    study = tiny(corpus, sizes=sizes, recipe=recipe, variants={"prenorm": None})
+    (tmp_path / "tiny.yaml").write_text(study.model_dump_json())
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "attnres_eval", "reproduce", "--study", tmp_path / "tiny.yaml"),
+            *("--out", out, "--executor", "ray", "--address", cluster.address),
+            *("--gpus-per-run", "0"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell that runs the tests in its background has them ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 120
+    while not checkpoints(out) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    start = time.monotonic()
+    stdout, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - start < 5
+    assert process.returncode == 130, stderr
+    assert "run the same command again" in stderr
+    # Nothing of Ray's own is to be seen.
+    assert stdout == ""
+    lines = [line for line in stderr.splitlines() if "%" not in line and line.strip()]
+    assert [line.split(" ")[0] for line in lines] == ["Ray:", "1", "interrupted:"]
+    time.sleep(1)
+    before = checkpoints(out)
+    time.sleep(1)
+    assert checkpoints(out) == before, "a run is still at work"
+    assert before
+    done = run_study(study, out, LocalExecutor(1), say=lambda line: None)
+    assert done.failures == {}
+
+
+def test_ray_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'attnres-eval\[ray\]'"):
+        RayExecutor(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--address", "auto"], "--address is an option of --executor ray"),
+        (["--gpus-per-run", "1"], "--gpus-per-run is an option of --executor ray"),
+        (["--executor", "ray", "--workers", "2"], "--workers is an option of --executor local"),
+        (["--executor", "ray", "--gpus-per-run", "8"], "a run of a study trains on one GPU"),
+        (["--executor", "ray", "--address", "there"], "give auto or HOST:PORT"),
+        (["--executor", "ray", "--address", "ray://a:10001"], "give auto or HOST:PORT"),
+        (["--executor", "ray", "--address", "127.0.0.1:9"], "no Ray cluster answers there"),
+    ],
+)
+def test_options_that_make_no_sense(
+    options: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "--executor" in options and options[-1] != "8":
+        pytest.importorskip("ray")
+    command = ["reproduce", "--study", "smoke", "--out", str(tmp_path / "out"), *options]
+    monkeypatch.setattr(sys, "argv", ["attnres-eval", *command])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    err = capsys.readouterr().err
+    assert (end.value.code, err.count("\n")) == (2, 1), err
+    assert words in err
+    with contextlib.suppress(FileNotFoundError):
+        assert not list((tmp_path / "out").iterdir())
