@@ -27,8 +27,11 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Under `uv run` Ray would pack the working directory and send it to every node.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    # A run that needs more memory than its node has would otherwise be tried for ever.
-    "RAY_task_oom_retries": "0",
+    # A run that needs more memory than its node has would otherwise be tried for ever. Once more it
+    # is, since Ray may end others beside the one that grew.
+    "RAY_task_oom_retries": "1",
+    # What Ray holds back to say once it might say after the end.
+    "RAY_DEDUP_LOGS": "0",
 }
 
 Placed = tuple[str | None, Any, str | None]
@@ -57,6 +60,7 @@ class RayExecutor:
         self._ray = import_ray()
         self._address, self._gpus = address, gpus_per_run
         self._shared = None if shared is None else shared.absolute()
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> "RayExecutor":
         """Connects.
@@ -66,26 +70,32 @@ class RayExecutor:
         """
         if self._address not in (None, "auto", "local"):
             _reach(str(self._address))
+        with contextlib.ExitStack() as opening:
+            # Ray writes of every death to the standard output, whatever its logging is set to.
+            # Deaths that matter are outcomes; in a table or the progress display they are noise.
+            nowhere = opening.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            opening.enter_context(contextlib.redirect_stdout(nowhere))
+            opening.callback(self._ray.shutdown)
+            self._connect()
+            self._open = opening.pop_all()
+        return self
+
+    def _connect(self) -> None:
         try:
             self._ray.init(
                 address=self._address,
                 include_dashboard=False,
                 log_to_driver=False,
-                # Deaths of workers are told by outcomes; in the progress display they are noise.
                 logging_level=logging.CRITICAL,
             )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"--address {self._address or 'by default'}: {reason}") from None
-        nodes = self._nodes()
-        most = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
         if self._gpus is None:
-            self._gpus = float(min(1, most))
+            self._gpus = min(1.0, max(node.get("GPU", 0.0) for node in self._nodes()))
         if not self._fitting():
-            self._ray.shutdown()
             wanted = f"a core and {self._gpus:g} GPUs" if self._gpus else "a core"
             raise UserError(f"no node of the Ray cluster has {wanted} for a run; add one that has")
-        return self
 
     def __exit__(
         self,
@@ -93,7 +103,7 @@ class RayExecutor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._ray.shutdown()
+        self._open.close()
 
     def __str__(self) -> str:
         nodes = self._nodes()
@@ -147,11 +157,13 @@ class RayExecutor:
             unfit, value, failure = self._ray.get(reference)
         except errors.OutOfMemoryError:
             return Outcome(name, failure=f"{name} ran out of memory on its node; Ray ended it")
-        except (errors.WorkerCrashedError, errors.NodeDiedError, errors.RaySystemError):
+        except errors.RayTaskError:
+            raise
+        except errors.RayError as error:
             return Outcome(
                 name,
-                failure=f"its worker or node died {RETRIES + 1} times (out of memory?); run the"
-                " same command again to go on from its last checkpoint",
+                failure=f"its worker or node died {RETRIES + 1} times ({type(error).__name__}; out"
+                " of memory?); run the same command again to go on from its last checkpoint",
             )
         if unfit is not None:
             raise UserError(unfit)

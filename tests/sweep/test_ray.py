@@ -38,15 +38,15 @@ OBJECT_STORE = 80_000_000
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def cluster(tests_cache: Path) -> Iterator[Any]:
     """A head and a second node, of one core each; the head says it has a GPU."""
     pytest.importorskip("ray")
     ray = import_ray()
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
-        # As the tests' own `cache`: a node takes its surroundings when it starts.
-        patch.setenv("ATTNRES_EVAL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        # A node takes its surroundings when it starts.
+        patch.setenv("ATTNRES_EVAL_CACHE", str(tests_cache))
         head = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": OBJECT_STORE}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
@@ -150,7 +150,9 @@ def assigned() -> dict[str, Any]:
     }
 
 
-def test_jobs_have_what_they_ask_for_and_fail_one_by_one(cluster: Any) -> None:
+def test_jobs_have_what_they_ask_for_and_fail_one_by_one(
+    cluster: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     jobs = [
         Job("beside", assigned, ()),
         Job("alone", assigned, (), alone=True),
@@ -166,6 +168,7 @@ def test_jobs_have_what_they_ask_for_and_fail_one_by_one(cluster: Any) -> None:
     assert outcomes["beside"].value == outcomes["alone"].value == expected
     assert "no study 'nowhere'" in str(outcomes["wrong"].failure)
     assert f"died {RETRIES + 1} times" in str(outcomes["killed"].failure)
+    assert capfd.readouterr() == ("", ""), "Ray writes over the progress display"
     with opened(cluster, gpus=0.5) as executor:
         (outcome,) = executor.execute([jobs[0]], lambda: None)
     assert outcome.value["resources"] == {"CPU": 1.0, "GPU": 0.5}

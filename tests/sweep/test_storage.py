@@ -12,7 +12,6 @@ import pytest
 from tiny_study import tiny
 
 from attnres_eval import cli
-from attnres_eval.data.prepare import cache_folder
 from attnres_eval.errors import UserError
 from attnres_eval.records import RunFolder
 from attnres_eval.sweep import storage
@@ -73,14 +72,6 @@ def watched(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for verb, place in (("put", 1), ("get", 0), ("rm_file", 0)):
         watch(verb, place)
     return done
-
-
-def another_machine(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has all that follows work with a cache that knows nothing of what was before."""
-    kernels = cache_folder() / "kernels"
-    if kernels.is_dir():  # which take half a minute to compile
-        shutil.copytree(kernels, cache / "kernels")
-    monkeypatch.setenv("ATTNRES_EVAL_CACHE", str(cache))
 
 
 def write(folder: Path, **files: str) -> None:
@@ -178,7 +169,11 @@ def test_what_makes_a_checkpoint_whole_is_written_last_and_deleted_first(
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint_on_another_machine(
-    corpus: Path, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path,
+    bucket: Any,
+    tmp_path: Path,
+    another_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = f"s3://{bucket.bucket}/study"
     recipe = {**tiny(corpus).recipe.model_dump(), "tokens_per_parameter": 1, "checkpoint_every": 10}
@@ -208,7 +203,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_on_another_machine(
         for file in ("model.safetensors", "optimiser.safetensors", "state.json")
     }
     # Another node has another cache, and none of the dead one's files.
-    another_machine(tmp_path / "other", monkeypatch)
+    monkeypatch.setenv("ATTNRES_EVAL_CACHE", str(another_cache))
     with run_mirror(url, config.run) as mirror:
         assert [path.name for path in (mirror.folder / "resume").iterdir()] == ["00000010"]
         train_run(RunFolder(mirror.folder), mirror.push, config)
@@ -219,7 +214,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_on_another_machine(
     left = names(bucket, f"study/runs/{config.run}")
     assert {"summary.json", "metrics.jsonl", weights} <= left
     assert not any(name.startswith("resume") for name in left)
-    assert not any((tmp_path / "other/scratch").iterdir())
+    assert not any((another_cache / "scratch").iterdir())
 
 
 def test_the_scratch_of_a_killed_process_goes(
@@ -238,7 +233,7 @@ def test_the_scratch_of_a_killed_process_goes(
 
 
 def test_a_study_behind_a_url(
-    corpus: Path, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
+    corpus: Path, bucket: Any, another_cache: Path, monkeypatch: pytest.MonkeyPatch, command: Any
 ) -> None:
     url = f"s3://{bucket.bucket}/results/tiny"
     evaluation = {"inspection_tokens": 64, "calibration_rounds": 6}
@@ -257,7 +252,7 @@ def test_a_study_behind_a_url(
     } <= left
 
     # From another machine: the same report, and nothing left to do but a new seed.
-    another_machine(tmp_path / "other", monkeypatch)
+    monkeypatch.setenv("ATTNRES_EVAL_CACHE", str(another_cache))
     assert command("report", url) == (0, f"report: {url}/report.html\n", "")
     assert {"report.html", "tables/losses.csv"} <= names(bucket, "results/tiny")
     code, out, _ = command("export", url, "--table", "losses", "--format", "json")
