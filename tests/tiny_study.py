@@ -1,11 +1,13 @@
-"""The smallest study that trains: seconds on one core."""
+"""The smallest study that trains, and an executor that starts no processes for it."""
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from attnres_eval.study import Study, parse_study
+from attnres_eval.sweep.executor import Job, Outcome, attempt
 
 
 def tiny(corpus: Path, **changes: Any) -> Study:
@@ -25,3 +27,14 @@ def tiny(corpus: Path, **changes: Any) -> Study:
         "evaluation": {"inspection_tokens": 0, "calibration_rounds": 0},
     }
     return parse_study(yaml.safe_dump(values | changes), "tiny.yaml")
+
+
+class Here:
+    """Runs jobs in this process, one after another."""
+
+    elsewhere = False
+
+    def execute(self, jobs: Sequence[Job], tick: Callable[[], None]) -> Iterator[Outcome]:
+        for job in jobs:
+            tick()
+            yield Outcome(job.name, *attempt(job))

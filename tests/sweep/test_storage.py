@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_study import tiny
+from tiny_study import Here, tiny
 
 from attnres_eval import cli
 from attnres_eval.errors import UserError
 from attnres_eval.records import RunFolder
 from attnres_eval.sweep import storage
-from attnres_eval.sweep.executor import LocalExecutor
 from attnres_eval.sweep.jobs import train_run
 from attnres_eval.sweep.run import run_study
 from attnres_eval.sweep.storage import Mirror, records, results_folder, run_mirror, whole
@@ -240,7 +239,7 @@ def test_a_study_behind_a_url(
     quiet: dict[str, Any] = {"say": lambda line: None}
     with results_folder(url) as (folder, mirror):
         done = run_study(
-            tiny(corpus, evaluation=evaluation), folder, LocalExecutor(1), mirror=mirror, **quiet
+            tiny(corpus, evaluation=evaluation), folder, Here(), mirror=mirror, **quiet
         )
         assert (done.failures, done.calibrated, len(done.inspected)) == ({}, True, 2)
         assert not list(folder.glob("runs/*/checkpoint"))
@@ -259,20 +258,12 @@ def test_a_study_behind_a_url(
     assert (code, len(json.loads(out))) == (0, 2)
     more = tiny(corpus, evaluation=evaluation, seeds=[1])
     with results_folder(url) as (folder, mirror):
-        with pytest.raises(UserError, match="holds another study") as refused:
-            run_study(more, folder, LocalExecutor(1), mirror=mirror, **quiet)
-        monkeypatch.setattr("attnres_eval.sweep.jobs.train", lambda *arguments: None)
-        run_study(more, folder, _Nobody(), mirror=mirror, force=True, **quiet)
-    assert str(folder) in str(refused.value)
+        with pytest.raises(UserError, match="holds another study"):
+            run_study(more, folder, Here(), mirror=mirror, **quiet)
+        forced = run_study(more, folder, Here(), mirror=mirror, force=True, **quiet)
+        assert sorted(forced.trained) == ["full_attnres-d16-s1", "prenorm-d16-s1"]
     left = names(bucket, "results/tiny")
     assert not any(name.startswith(run) for name in left)
-
-
-class _Nobody:
-    elsewhere = True
-
-    def execute(self, jobs: Any, tick: Any) -> Iterator[Any]:
-        yield from ()
 
 
 @pytest.fixture
