@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,43 @@ def tests_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tests_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATTNRES_EVAL_CACHE", str(tests_cache))
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """The surroundings in which s3:// is moto's server; empty where it is not installed."""
+    try:
+        import s3fs  # noqa: F401
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        yield {}
+        return
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """A bucket of its own for each test, as fsspec's driver with its name in `bucket`."""
+    if not s3:
+        pytest.skip("needs s3fs and moto[server]: pip install 'attnres-eval[dev]'")
+    import s3fs
+
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    driver = s3fs.S3FileSystem(use_listings_cache=False)
+    driver.bucket = f"b{abs(hash(tmp_path)):x}"
+    driver.mkdir(driver.bucket)
+    yield driver
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture

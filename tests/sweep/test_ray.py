@@ -6,8 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from attnres_eval.errors import UserError
 from attnres_eval.files import write_json
 from attnres_eval.records import run_folders
 from attnres_eval.report.build import study_tables
-from attnres_eval.study import load_study
-from attnres_eval.sweep.executor import Executor, Job, LocalExecutor
+from attnres_eval.study import Study, load_study
+from attnres_eval.sweep.executor import Job, LocalExecutor
 from attnres_eval.sweep.ray_executor import RETRIES, RayExecutor, import_ray
 from attnres_eval.sweep.run import run_study
 
@@ -35,11 +36,13 @@ CLOCK = {
     *("peak_memory_mib", "relative_peak_memory"),
 }
 """Columns that are readings of clocks, or of memory."""
+TIMED = {"step_times", "time_fits", "time_multipliers"}
+"""Tables of nothing else."""
 OBJECT_STORE = 80_000_000
 
 
 @pytest.fixture(scope="module")
-def cluster(tests_cache: Path) -> Iterator[Any]:
+def cluster(tests_cache: Path, s3: dict[str, str]) -> Iterator[Any]:
     """A head and a second node, of one core each; the head says it has a GPU."""
     pytest.importorskip("ray")
     ray = import_ray()
@@ -47,40 +50,75 @@ def cluster(tests_cache: Path) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         # A node takes its surroundings when it starts.
-        patch.setenv("ATTNRES_EVAL_CACHE", str(tests_cache))
+        for name, value in {**s3, "ATTNRES_EVAL_CACHE": str(tests_cache)}.items():
+            patch.setenv(name, value)
         head = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": OBJECT_STORE}
         cluster = Cluster(initialize_head=True, head_node_args=head)
-        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
+        add_node(cluster)
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
         yield cluster
         cluster.shutdown()
+
+
+def add_node(cluster: Any) -> None:
+    cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
 
 
 def opened(cluster: Any, shared: Path | None = None, gpus: float = 0) -> RayExecutor:
     return RayExecutor(cluster.address, gpus, shared)
 
 
-class Watched:
-    """An executor with something of the test's own done at every tick."""
-
-    def __init__(self, executor: Executor, watch: Callable[[], None]) -> None:
-        self.executor, self.watch, self.elsewhere = executor, watch, executor.elsewhere
-
-    def execute(self, jobs: Sequence[Job], tick: Callable[[], None]) -> Iterator[Any]:
-        def both() -> None:
-            tick()
-            self.watch()
-
-        return self.executor.execute(jobs, both)
-
-
 def checkpoints(results: Path) -> dict[str, int]:
     """Steps of the last checkpoint of every run at work that has one."""
-    return {
-        folder.path.name: max(steps)
-        for folder in run_folders(results)
-        if (steps := [int(path.name) for path in folder.resume.glob("[0-9]*")])
-    }
+    found = {}
+    for path in results.glob("runs/*/resume/[0-9]*"):
+        run = path.parts[-3]
+        found[run] = max(found.get(run, 0), int(path.name))
+    return found
+
+
+class Death:
+    """Kills a cluster's second node once the run that is there has a checkpoint.
+
+    Args:
+        cluster: of two nodes; has two again afterwards.
+        look: steps of the last checkpoints, by run.
+    """
+
+    def __init__(self, cluster: Any, look: Callable[[], dict[str, int]]) -> None:
+        self.cluster, self.look = cluster, look
+        self.at_death: dict[str, int] = {}
+        self.later: list[dict[str, int]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Death":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self.at_death:
+            add_node(self.cluster)
+
+    def _watch(self) -> None:
+        (node,) = self.cluster.worker_nodes
+        while not self._stop.wait(0.05):
+            found = self.look()
+            if self.at_death:
+                self.later.append(found)
+                continue
+            self.at_death = {run: found[run] for run in at_work(node) if run in found}
+            if self.at_death:
+                self.cluster.remove_node(node, allow_graceful=False)
+
+    def check(self, study: Study) -> None:
+        """The run that was on the node went on, and not from the beginning."""
+        ((victim, steps),) = self.at_death.items()
+        assert steps < study.runs()[0].steps
+        assert any(found.get(victim, 0) > steps for found in self.later)
+        assert all(found[victim] >= steps for found in self.later if victim in found)
 
 
 def assert_same_results(first: Path, second: Path) -> None:
@@ -92,6 +130,8 @@ def assert_same_results(first: Path, second: Path) -> None:
     tables, others = (study_tables(collect(results)) for results in (first, second))
     assert not tables["losses"].empty
     for name, table in tables.items():
+        if name in TIMED:
+            continue
         columns = [column for column in table.columns if column not in CLOCK]
         pd.testing.assert_frame_equal(table[columns], others[name][columns])
 
@@ -113,34 +153,57 @@ def test_a_study_survives_the_death_of_a_node(corpus: Path, cluster: Any, tmp_pa
     study = tiny(corpus, **SHORT)
     results, undisturbed = tmp_path / "results", tmp_path / "undisturbed"
     quiet: dict[str, Any] = {"say": lambda line: None}
-    at_death: dict[str, int] = {}
-    later: list[dict[str, int]] = []
-
-    def watch() -> None:
-        found = checkpoints(results)
-        if at_death:
-            later.append(found)
-            return
-        at_death.update({run: found[run] for run in at_work(second_node(cluster)) if run in found})
-        if at_death:
-            cluster.remove_node(second_node(cluster), allow_graceful=False)
-
-    with opened(cluster, results) as executor:
-        result = run_study(study, results, Watched(executor, watch), **quiet)
-    cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
+    with (
+        Death(cluster, lambda: checkpoints(results)) as death,
+        opened(cluster, results) as executor,
+    ):
+        result = run_study(study, results, executor, **quiet)
     assert result.failures == {}
-    ((victim, steps),) = at_death.items()
-    assert steps < study.runs()[0].steps
-    # It was not trained anew: it never fell behind the checkpoint that it had.
-    assert any(found.get(victim, 0) > steps for found in later)
-    assert all(found[victim] >= steps for found in later if victim in found)
+    death.check(study)
     run_study(study, undisturbed, LocalExecutor(1), **quiet)
     assert_same_results(results, undisturbed)
 
 
-def second_node(cluster: Any) -> Any:
-    (node,) = cluster.worker_nodes
-    return node
+@pytest.mark.slow
+def test_a_study_behind_a_url_survives_the_death_of_a_node(
+    corpus: Path, cluster: Any, bucket: Any, tmp_path: Path, tests_cache: Path
+) -> None:
+    """As users do it: by command, and from start to report."""
+    url = f"s3://{bucket.bucket}/tiny"
+    evaluation = {"inspection_tokens": 64, "calibration_rounds": 6}
+    study = tiny(corpus, **SHORT, evaluation=evaluation)
+    (tmp_path / "tiny.yaml").write_text(study.model_dump_json())
+    command = reproduce(tmp_path / "tiny.yaml", url, cluster)
+
+    def look() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for path in bucket.find(f"{bucket.bucket}/tiny/runs"):
+            if path.endswith("/state.json"):
+                run, step = path.split("/")[-4], int(path.split("/")[-2])
+                found[run] = max(found.get(run, 0), step)
+        return found
+
+    with Death(cluster, look) as death:
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    death.check(study)
+    assert ended.stdout.endswith(f"report: {url}/report.html\n")
+    assert "raylet" not in ended.stdout + ended.stderr
+    results, undisturbed = tmp_path / "results", tmp_path / "undisturbed"
+    bucket.get(f"{bucket.bucket}/tiny", str(results), recursive=True)
+    run_study(study, undisturbed, LocalExecutor(1), say=lambda line: None)
+    assert_same_results(results, undisturbed)
+    assert not list(results.glob("runs/*/resume"))
+    assert not list((tests_cache / "scratch").iterdir())
+    # There is nothing left to do, on any machine.
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.stderr.splitlines()[1:] == []
+
+
+def reproduce(study: Path, out: Path | str, cluster: Any) -> list[str]:
+    program = [sys.executable, "-m", "attnres_eval", "reproduce", "--study", str(study)]
+    ray = ["--executor", "ray", "--address", cluster.address, "--gpus-per-run", "0"]
+    return [*program, "--out", str(out), *ray]
 
 
 def at_work(node: Any) -> list[str]:
@@ -235,11 +298,7 @@ def test_an_interrupt_ends_with_130_and_leaves_a_study_to_go_on_with(
     (tmp_path / "tiny.yaml").write_text(study.model_dump_json())
     out = tmp_path / "out"
     process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "attnres_eval", "reproduce", "--study", tmp_path / "tiny.yaml"),
-            *("--out", out, "--executor", "ray", "--address", cluster.address),
-            *("--gpus-per-run", "0"),
-        ],
+        reproduce(tmp_path / "tiny.yaml", out, cluster),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,7 +4,7 @@ import importlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +18,6 @@ from attnres_eval.sweep import storage
 from attnres_eval.sweep.jobs import train_run
 from attnres_eval.sweep.run import run_study
 from attnres_eval.sweep.storage import Mirror, records, results_folder, run_mirror, whole
-
-pytest.importorskip("s3fs")
-moto_server = pytest.importorskip("moto.server")
-
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """A bucket of its own for each test, as fsspec's driver."""
-    import s3fs
-
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    driver = s3fs.S3FileSystem(use_listings_cache=False)
-    driver.bucket = f"b{abs(hash(tmp_path)):x}"
-    driver.mkdir(driver.bucket)
-    yield driver
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def names(bucket: Any, below: str = "") -> set[str]:
@@ -325,7 +296,7 @@ def test_without_a_bucket_credentials_or_network_a_study_does_not_start(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     assert "127.0.0.1:9" in line(f"s3://{bucket.bucket}/x")
     monkeypatch.undo()
-    for name in KEYS:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
