@@ -81,6 +81,7 @@ class RayExecutor:
         return self
 
     def _connect(self) -> None:
+        refused = (ConnectionError, RuntimeError, ValueError, OSError, self._ray.exceptions.RayError)
         try:
             self._ray.init(
                 address=self._address,
@@ -88,7 +89,7 @@ class RayExecutor:
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
             )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except refused as error:
             reason = " ".join(str(error).split())
             raise UserError(f"--address {self._address or 'by default'}: {reason}") from None
         if self._gpus is None:

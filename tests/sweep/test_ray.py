@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -41,8 +42,17 @@ TIMED = {"step_times", "time_fits", "time_multipliers"}
 OBJECT_STORE = 80_000_000
 
 
+@pytest.fixture(scope="module", autouse=True)
+def token() -> Iterator[None]:
+    """Nobody else may use the tests' cluster; Ray reads this when it is first imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        yield
+
+
 @pytest.fixture(scope="module")
-def cluster(tests_cache: Path, s3: dict[str, str]) -> Iterator[Any]:
+def cluster(tests_cache: Path, s3: dict[str, str], token: None) -> Iterator[Any]:
     """A head and a second node, of one core each; the head says it has a GPU."""
     pytest.importorskip("ray")
     ray = import_ray()
