@@ -81,7 +81,13 @@ class RayExecutor:
         return self
 
     def _connect(self) -> None:
-        refused = (ConnectionError, RuntimeError, ValueError, OSError, self._ray.exceptions.RayError)
+        refused = (
+            ConnectionError,
+            RuntimeError,
+            ValueError,
+            OSError,
+            self._ray.exceptions.RayError,
+        )
         try:
             self._ray.init(
                 address=self._address,
@@ -91,7 +97,10 @@ class RayExecutor:
             )
         except refused as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"--address {self._address or 'by default'}: {reason}") from None
+            raise UserError(
+                f"--address {self._address or 'by default'}: {reason}; where the cluster has a"
+                " token, it has to be here too, with RAY_AUTH_MODE=token"
+            ) from None
         if self._gpus is None:
             self._gpus = min(1.0, max(node.get("GPU", 0.0) for node in self._nodes()))
         if not self._fitting():
