@@ -116,22 +116,23 @@ def time_pair(baseline: RunConfig, config: RunConfig, rounds: int) -> StepPair:
     )
 
 
-def calibrate(study: Study, results: Path, rounds: int) -> None:
-    """Times every variant at every size and writes the record; to be run alone on a machine."""
+def calibrate(study: Study, rounds: int) -> Calibration:
+    """Times every variant at every size; to be run alone on a machine."""
     seed = study.seeds[0]
     pairs = [
         time_pair(study.run(study.baseline, size, seed), study.run(label, size, seed), rounds)
         for size in study.sizes
         for label in study.variants
     ]
-    record = Calibration(study=study.model_dump(mode="json"), pairs=pairs)
-    write_record(calibration_file(results), record)
+    return Calibration(study=study.model_dump(mode="json"), pairs=pairs)
 
 
 def calibrate_alone(
     study: Study, results: Path, executor: Executor, rounds: int | None = None
 ) -> str | None:
-    """Calibrates as the one job of an executor: nothing else may run while steps are timed.
+    """Calibrates as the one job of an executor, and writes the record.
+
+    Nothing else may run while steps are timed.
 
     Args:
         study: whose steps to time.
@@ -143,9 +144,11 @@ def calibrate_alone(
         In one line why there is no new calibration; None where there is.
     """
     rounds = rounds or study.evaluation.calibration_rounds or Evaluation().calibration_rounds
-    job = Job("calibration", calibrate, (study, results, rounds))
-    failures = [outcome.failure for outcome in executor.execute([job], lambda: None)]
-    return failures[0]
+    job = Job("calibration", calibrate, (study, rounds), alone=True)
+    (outcome,) = executor.execute([job], lambda: None)
+    if outcome.failure is None:
+        write_record(calibration_file(results), outcome.value)
+    return outcome.failure
 
 
 def calibrate_folder(results: Path, rounds: int | None) -> tuple[Study, Calibration]:
@@ -165,14 +168,22 @@ def calibrate_folder(results: Path, rounds: int | None) -> tuple[Study, Calibrat
     return study, calibration
 
 
-def calibration_left(study: Study, results: Path) -> bool:
-    """Whether no calibration of this study on this machine is there."""
+def calibration_left(study: Study, results: Path, *, elsewhere: bool = False) -> bool:
+    """Whether no calibration of this study is there.
+
+    Args:
+        study: whose steps are timed.
+        results: its folder.
+        elsewhere: whether one of any machine will do, not of this one alone.
+    """
     try:
         record = read_calibration(results, study)
     except UserError:
         return True
     if record is None:
         return True
+    if elsewhere:
+        return False
     device = pick_device()
     here = (device.type, processor_name(device), torch.__version__)
     machines = [pair.machine for pair in record.pairs]

@@ -27,6 +27,8 @@ class Job:
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    alone: bool = False
+    """Whether nothing may run beside it on its machine."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,20 @@ Attempt = tuple[Any, str | None]
 class Executor(Protocol):
     """Runs jobs in any order and yields their outcomes as they end."""
 
+    elsewhere: bool
+    """Whether jobs run on other machines than this one."""
+
     def execute(self, jobs: Sequence[Job], tick: Callable[[], None]) -> Iterator[Outcome]:
         """Runs all jobs; calls `tick` a few times a second while waiting."""
 
 
 TICK_SECONDS = 0.5
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
 
 
 KILLED = (
@@ -60,6 +71,8 @@ KILLED = (
 
 class LocalExecutor:
     """Workers on the cores of this machine."""
+
+    elsewhere = False
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -120,10 +133,11 @@ class _Worker:
     def start(self, job: Job) -> Future[Attempt]:
         """Starts a job."""
         with _single_threaded(), _interrupts_held_back():
-            return self.pool.submit(_attempt, job)
+            return self.pool.submit(attempt, job)
 
 
-def _attempt(job: Job) -> Attempt:
+def attempt(job: Job) -> Attempt:
+    """Runs a job: its value, or in one line why it has none."""
     try:
         return job.function(*job.arguments), None
     except UserError as error:
@@ -185,9 +199,8 @@ def _interrupts_held_back() -> Iterator[None]:
 @contextlib.contextmanager
 def _single_threaded() -> Iterator[None]:
     """Worker processes take their thread counts from the environment when they start."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         yield
     finally:

@@ -1,16 +1,15 @@
-"""A study that trains in seconds, and an executor that runs its jobs in this process."""
+"""A study that trains in seconds, an executor that runs its jobs in this process, a full disk."""
 
 import contextlib
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import tiny_study
 
-from attnres_eval.study import Study, parse_study
-from attnres_eval.sweep.executor import Job, Outcome, _attempt
+from attnres_eval.study import Study
 
 
 @pytest.fixture(scope="session")
@@ -37,44 +36,22 @@ def tiny(corpus: Path, cache: Path) -> MakeStudy:
     """Makes a study of two runs of 49 steps; keywords change its parts."""
 
     def make(recipe: dict[str, Any] | None = None, **changes: Any) -> Study:
-        values = {
-            "name": "tiny",
-            "variants": {"prenorm": None, "full_attnres": None},
-            "sizes": {"d16": {"d_model": 16, "n_layers": 2, "n_heads": 1}},
-            "seeds": [0],
-            "data": {
-                "corpora": {f"file:{corpus}": 1.0},
-                "vocab_size": 300,
-                "validation_tokens": 512,
-            },
-            "recipe": {
-                "context": 32,
-                "batch_sequences": 2,
-                "tokens_per_parameter": 0.3,
-                "log_every": 1,
-                "checkpoint_every": 10,
-                "precision": "fp32",
-            }
-            | (recipe or {}),
-            "evaluation": {"inspection_tokens": 0, "calibration_rounds": 0},
+        own = {
+            "context": 32,
+            "batch_sequences": 2,
+            "tokens_per_parameter": 0.3,
+            "log_every": 1,
+            "checkpoint_every": 10,
+            "precision": "fp32",
         }
-        return parse_study(yaml.safe_dump(values | changes), "tiny.yaml")
+        return tiny_study.tiny(corpus, recipe=own | (recipe or {}), **changes)
 
     return make
 
 
-class Here:
-    """Runs jobs one after another in this process; failures are what a worker reports."""
-
-    def execute(self, jobs: Sequence[Job], tick: Callable[[], None]) -> Iterator[Outcome]:
-        for job in jobs:
-            value, failure = _attempt(job)
-            yield Outcome(job.name, value, failure)
-
-
 @pytest.fixture
-def here() -> Here:
-    return Here()
+def here() -> tiny_study.Here:
+    return tiny_study.Here()
 
 
 @contextlib.contextmanager

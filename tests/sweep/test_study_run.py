@@ -11,45 +11,16 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny_study import tiny
 
 from attnres_eval.errors import UserError
 from attnres_eval.records import InspectionRecord, read_record, write_record
-from attnres_eval.study import Study, Task, parse_study
+from attnres_eval.study import Task
 from attnres_eval.sweep.executor import Job, LocalExecutor
 from attnres_eval.sweep.folder import claim, differences, run_folder
 from attnres_eval.sweep.jobs import inspection_left
 from attnres_eval.sweep.progress import last_metrics
 from attnres_eval.sweep.run import run_study
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("corpus") / "text.txt"
-    path.write_text("\n\n".join(f"line {i} says {i * i % 97} to line {i + 1}" for i in range(2000)))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTNRES_EVAL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-def tiny(corpus: Path, **changes: Any) -> Study:
-    values = {
-        "name": "tiny",
-        "variants": {"prenorm": None, "full_attnres": None},
-        "sizes": {"d16": {"d_model": 16, "n_layers": 2, "n_heads": 1}},
-        "seeds": [0],
-        "data": {"corpora": {f"file:{corpus}": 1.0}, "vocab_size": 300, "validation_tokens": 512},
-        "recipe": {
-            "context": 32,
-            "batch_sequences": 2,
-            "tokens_per_parameter": 0.1,
-            "log_every": 1,
-        },
-        "evaluation": {"inspection_tokens": 0, "calibration_rounds": 0},
-    }
-    return parse_study(yaml.safe_dump(values | changes), "tiny.yaml")
 
 
 def test_second_call_does_nothing_and_a_new_seed_trains_only_itself(
