@@ -14,7 +14,7 @@ from tiny_study import Here, tiny
 from attnres_eval import cli
 from attnres_eval.errors import UserError
 from attnres_eval.records import RunFolder
-from attnres_eval.sweep import storage
+from attnres_eval.sweep import calibration, storage
 from attnres_eval.sweep.jobs import train_run
 from attnres_eval.sweep.run import run_study
 from attnres_eval.sweep.storage import Mirror, records, results_folder, run_mirror, whole
@@ -227,6 +227,11 @@ def test_a_study_behind_a_url(
     assert {"report.html", "tables/losses.csv"} <= names(bucket, "results/tiny")
     code, out, _ = command("export", url, "--table", "losses", "--format", "json")
     assert (code, len(json.loads(out))) == (0, 2)
+    monkeypatch.setattr(calibration, "LocalExecutor", lambda workers: Here())
+    before = bucket.cat(f"{bucket.bucket}/results/tiny/calibration.json")
+    assert command("calibrate", url, "--rounds", "7")[0] == 0
+    assert bucket.cat(f"{bucket.bucket}/results/tiny/calibration.json") != before
+
     more = tiny(corpus, evaluation=evaluation, seeds=[1])
     with results_folder(url) as (folder, mirror):
         with pytest.raises(UserError, match="holds another study"):
