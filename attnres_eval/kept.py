@@ -113,7 +113,7 @@ def _x0_lambdas(shape: ModelShape, options: Any) -> ResidualKept:
 def _streams(
     shape: ModelShape, streams: int, plain_weights: float, finish: int = 0
 ) -> ResidualKept:
-    """n streams and the output a sublayer; plain torch keeps the mixed streams and the read too.
+    """Streams and the output a sublayer; plain torch keeps the mixed streams and the read too.
 
     Args:
         shape: the decoder.
@@ -232,7 +232,7 @@ def _depth(
     counts: list[int],
     boundary_vectors: int,
     waiting: float,
-    closing: int = 0,
+    closing: float = 0,
 ) -> ResidualKept:
     """Attention over depth: sources and mixes in the precision of products, scores in fp32.
 
@@ -245,14 +245,14 @@ def _depth(
         boundary_vectors: new tensors that cross from block to block, over all of them.
         waiting: readers' gradients that wait in the kernels' inboxes for a source's turn, as fitted
             to measurements.
-        closing: vectors of a second running sum.
+        closing: vectors of a second running sum, each with an fp32 copy.
     """
     d, sublayers = shape.d_model, shape.n_sublayers
     scores = 1.5 * sum(counts)
     wide, narrow = scores + (closing - sublayers) * d, 2 * sublayers * d
     copies = (sum(max(0, count - 1) for count in counts) + 2 * sublayers + closing) * d
     return ResidualKept(
-        Share(Kept(wide, narrow), gradients=Kept(narrow=waiting * d)),
+        Share(Kept(wide, narrow, closing * d), gradients=Kept(narrow=waiting * d)),
         Share(
             Kept(wide, narrow, copies),
             finish=Kept(copies=(counts[-1] - 1) * d),
@@ -277,7 +277,7 @@ def _rms_block_attnres(shape: ModelShape, options: Any) -> ResidualKept:
     """The second running sum, of normalised outputs."""
     counts = block_sources(options.bounds(shape))
     layers, sublayers = shape.n_layers, shape.n_sublayers
-    return _depth(shape, counts, 3 * layers // 2, 5 * sublayers / 6, closing=sublayers)
+    return _depth(shape, counts, 3 * layers // 2, 5 * sublayers / 6, closing=sublayers / 2)
 
 
 def _delta_attnres(shape: ModelShape, options: Any) -> ResidualKept:

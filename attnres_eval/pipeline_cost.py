@@ -44,47 +44,43 @@ def cached_vectors(stages: int, virtual_stages: int, blocks: float) -> float:
 
 @dataclass(frozen=True)
 class Transfers:
-    """Vectors of width d a token over all transitions of a forward pass."""
+    """Vectors of width d a token at each transition of a forward pass, in their order."""
 
-    naive: int
-    cached: int
-    most_naive: int
-    """Of one transition."""
-    most_cached: int
+    naive: tuple[int, ...]
+    cached: tuple[int, ...]
 
 
 def count_transfers(
-    n_sublayers: int, bounds: Sequence[tuple[int, int]], stages: int, virtual_stages: int
+    n_layers: int, bounds: Sequence[tuple[int, int]], stages: int, virtual_stages: int
 ) -> Transfers:
     """Counts embedding, finished blocks and running sums, transition by transition.
 
-    Sublayers fall into chunks as into blocks: equally, the remainder on the last.
+    A chunk is a number of whole transformer blocks, the same for all to within one.
 
     Args:
-        n_sublayers: L.
-        bounds: the blocks as half-open ranges of sublayers.
+        n_layers: number of transformer blocks.
+        bounds: the blocks of the residual as half-open ranges of sublayers.
         stages: P.
         virtual_stages: V.
 
     Raises:
-        UserError: there are more chunks than sublayers.
+        UserError: there are more chunks than transformer blocks.
     """
     chunks = stages * virtual_stages
-    if chunks > n_sublayers:
+    if chunks > n_layers:
         raise UserError(
-            f"{stages} stages of {virtual_stages} virtual stages are {chunks} chunks, more than"
-            f" the {n_sublayers} sublayers"
+            f"{stages} stages with {virtual_stages} virtual stages each are {chunks} chunks, more"
+            f" than the {n_layers} transformer blocks"
         )
-    naive, cached = [], []
-    known = [0] * stages
     ends = {end for _, end in bounds}
-    for chunk, (start, _) in enumerate(block_bounds(n_sublayers, chunks)):
-        # The embedding, which the first chunk makes itself, and the blocks that are finished.
+    naive, cached, known = [], [], [1]
+    for chunk in range(1, chunks):
+        start = 2 * (n_layers * chunk // chunks)
+        # The embedding, and the blocks that are finished.
         whole = 1 + sum(end <= start for end in ends)
-        running = 0 if start in ends or not start else 1
-        stage = chunk % stages
-        if chunk:
-            naive.append(whole + running)
-            cached.append(whole - known[stage] + running)
-        known[stage] = whole
-    return Transfers(sum(naive), sum(cached), max(naive, default=0), max(cached, default=0))
+        running = 0 if start in ends else 1
+        there = known[chunk - stages] if chunk >= stages else 0
+        naive.append(whole + running)
+        cached.append(whole - there + running)
+        known.append(whole)
+    return Transfers(tuple(naive), tuple(cached))

@@ -7,11 +7,12 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import CONFIDENCE
 from attnres_eval.analysis.multiplier import SHARED
-from attnres_eval.cost import PFLOPS_DAY
+from attnres_eval.cost import PFLOPS_DAY, matrix_parameters
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
 from attnres_eval.report.plot_compare import short_count
 from attnres_eval.report.select import has_interval, main_row, of_model
 from attnres_eval.report.style import label_title
+from attnres_eval.study import Study
 
 PUBLISHED_VARIANT = "block_attnres"
 """The variant whose multiplier is published."""

@@ -75,6 +75,8 @@ def plan_study(name_or_path: str, workers: int | None, options: Options, say: Sa
         write_text(options.script, text)
         return f"sbatch {options.script}\n"
     say(assumptions(used))
+    if study.recipe.precision == "fp32":
+        say("the study asks for fp32, whose peak is lower: its hours are more than these")
     tables: dict[str, Callable[[], Rows]] = {
         "runs": lambda: hardware_rows(study, used),
         "memory": lambda: memory_rows(study, used),

@@ -3,7 +3,12 @@
 from typing import Any
 
 from attnres_eval.errors import UserError
-from attnres_eval.pipeline_cost import cached_vectors, count_transfers, naive_vectors
+from attnres_eval.pipeline_cost import (
+    Transfers,
+    cached_vectors,
+    count_transfers,
+    naive_vectors,
+)
 from attnres_eval.shape import ModelShape, block_bounds
 from attnres_eval.study import Study
 from attnres_eval.variants import Options
@@ -32,43 +37,40 @@ def pipeline_rows(
     bytes are those of a forward pass over all transitions, bytes in bf16.
 
     Raises:
-        UserError: there are more chunks than sublayers, or no variant of the study has blocks.
+        UserError: there are more chunks than transformer blocks, or no variant of the study has blocks.
     """
     rows = []
     for size in study.sizes:
         shape = study.shape(size)
-        stream = stages * virtual_stages - 1
         tokens = micro_batch * shape.context
         for label in study.variants:
             variant, options = study.variant_of(label)
             bounds = blocks_of(variant, options, shape)
             if bounds is None and variant != "prenorm":
                 continue
-            row: dict[str, Any] = {"size": size, "variant": label, "d_model": shape.d_model}
-            if bounds is None:
-                counts = {"blocks": None, "eq7_naive": None, "eq8_cached": None}
-                naive = cached = float(stream)
-                count_transfers(shape.n_sublayers, [], stages, virtual_stages)
-                most = 1
-            else:
-                found = count_transfers(shape.n_sublayers, bounds, stages, virtual_stages)
-                counts = {
-                    "blocks": len(bounds),
-                    "eq7_naive": naive_vectors(stages, virtual_stages, len(bounds)),
-                    "eq8_cached": cached_vectors(stages, virtual_stages, len(bounds)),
-                }
-                naive, cached, most = float(found.naive), float(found.cached), found.most_cached
+            found = count_transfers(shape.n_layers, bounds or [], stages, virtual_stages)
+            blocks = None if bounds is None else len(bounds)
             vector = BYTES_PER_ELEMENT * shape.d_model
+            if blocks is None:
+                stream = (1,) * len(found.naive)
+                found = Transfers(stream, stream)
             rows.append(
                 {
-                    **row,
-                    **counts,
-                    "counted_naive": naive,
-                    "counted_cached": cached,
-                    "bytes_per_token_naive": naive * vector,
-                    "bytes_per_token_cached": cached * vector,
-                    "mib_per_micro_batch_cached": cached * vector * tokens / 2**20,
-                    "mib_largest_transition_cached": most * vector * tokens / 2**20,
+                    "size": size,
+                    "variant": label,
+                    "d_model": shape.d_model,
+                    "blocks": blocks,
+                    "eq7_naive": blocks and naive_vectors(stages, virtual_stages, blocks),
+                    "eq8_cached": blocks and cached_vectors(stages, virtual_stages, blocks),
+                    "counted_naive": sum(found.naive),
+                    "counted_cached": sum(found.cached),
+                    "bytes_per_token_naive": sum(found.naive) * vector,
+                    "bytes_per_token_cached": sum(found.cached) * vector,
+                    "mib_per_micro_batch_cached": sum(found.cached) * vector * tokens / 2**20,
+                    "mib_largest_transition_cached": max(found.cached, default=0)
+                    * vector
+                    * tokens
+                    / 2**20,
                 }
             )
     if all(row["blocks"] is None for row in rows):
