@@ -97,6 +97,10 @@ def step_memory(
     block = _block(shape, kernels, element)
     layers, head = shape.n_layers, _head(shape, kernels, element)
     casts = 0.0
+    if element < FP32 and not kernels:
+        # Autocast's copies of the weights are kept for the backward pass of what used them.
+        present = body / layers if activation_checkpointing else body
+        casts = BF16 * (present + shape.vocab_size * shape.d_model)
     if activation_checkpointing:
         held = FP32 * shape.d_model * layers + residual.boundary.bytes(element)
         finish = own.finish.bytes(element)
@@ -107,9 +111,6 @@ def step_memory(
     else:
         held = block * layers + own.kept.bytes(element)
         finish = recomputed = 0.0
-        if element < FP32 and not kernels:
-            # Autocast's copies of the weights are kept for the backward pass.
-            casts = BF16 * (body + shape.vocab_size * shape.d_model)
     logits = tokens * head.logits + head.weights
     at_loss = tokens * (held + finish + head.kept) + casts
     in_block = tokens * (held + recomputed) + casts

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnres_eval.errors import UserError
-from attnres_eval.shape import block_bounds
 
 
 def naive_vectors(stages: int, virtual_stages: int, blocks: float) -> float:

@@ -22,6 +22,7 @@ from attnres_eval.shape import ModelShape, default_d_ff
 from attnres_eval.variants import Options, parse_options
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$", max_length=60)]
+StudyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -206,7 +207,7 @@ class Study(Strict):
     in the key `variant`, so that one variant can stand in a study with several sets of options.
     """
 
-    name: Name
+    name: StudyName
     description: str = ""
     variants: dict[Name, dict[str, Any] | None] = Field(min_length=1)
     baseline: Name = "prenorm"

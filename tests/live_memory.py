@@ -36,7 +36,8 @@ def live_peak(
         profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen,
     ):
         trainer.step(tokens_BT)
-    assert seen.profiler is not None and seen.profiler.kineto_results is not None
+    assert seen.profiler is not None
+    assert seen.profiler.kineto_results is not None
     events = seen.profiler.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
     live = most = 0

@@ -137,9 +137,9 @@ def resident(
 @pytest.mark.parametrize(
     ("size", "variant", "way"),
     [
-        ("d128x8", "prenorm", WAYS[0]),
-        ("d128x8", "full_attnres", WAYS[3]),
-        ("d128x8", "block_attnres", WAYS[6]),
+        ("d128x4", "prenorm", WAYS[0]),
+        ("d128x4", "full_attnres", WAYS[3]),
+        ("d128x4", "block_attnres", WAYS[6]),
     ],
     ids=str,
 )

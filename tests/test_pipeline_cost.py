@@ -54,9 +54,7 @@ def test_equations(stages: int, virtual: int, blocks_a_chunk: int) -> None:
     chunks = stages * virtual
     n_layers = 4 * chunks
     blocks = blocks_a_chunk * chunks
-    sent = simulate(
-        n_layers, block_bounds(2 * n_layers, blocks), stages, virtual, embedding=False
-    )
+    sent = simulate(n_layers, block_bounds(2 * n_layers, blocks), stages, virtual, embedding=False)
     assert sum(map(len, sent.naive)) == naive_vectors(stages, virtual, blocks)
     # The equation takes it that a stage receives P N_p for each later virtual stage: what it made
     # itself comes back to it.

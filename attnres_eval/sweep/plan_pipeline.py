@@ -37,7 +37,7 @@ def pipeline_rows(
     bytes are those of a forward pass over all transitions, bytes in bf16.
 
     Raises:
-        UserError: there are more chunks than transformer blocks, or no variant of the study has blocks.
+        UserError: there are more chunks than transformer blocks, or no variant has blocks.
     """
     rows = []
     for size in study.sizes:

@@ -21,7 +21,7 @@ from attnres_eval.sweep.slurm import (
     study_script,
 )
 
-ODD = "it's a $HOME `place` \"here\""
+ODD = 'it\'s a $HOME `place` "here"'
 
 STUB = """#!/bin/bash
 {{ printf '%s' "$(basename "$0")"; printf '\\t%s' "$@"; echo; }} >> "$CALLS"
@@ -100,7 +100,7 @@ def test_a_study_by_ray(paper: Study, tmp_path: Path) -> None:
     script = study_script(paper, "paper-scale", used(paper, "h100x16", 1), f"{tmp_path}/{ODD}")
     asked = directives(script)
     assert (asked["nodes"], asked["gpus-per-node"], asked["ntasks-per-node"]) == ("2", "8", "1")
-    assert asked["job-name"] == "paper_scale"
+    assert asked["job-name"] == "paper-scale"
     code, said, calls = execute(script, tmp_path)
     assert code == 0, said
     assert [
@@ -186,10 +186,10 @@ def test_a_run_that_began_keeps_its_config(paper: Study, tmp_path: Path) -> None
 def test_what_no_script_can_do(paper: Study) -> None:
     with pytest.raises(UserError, match="gives each run one GPU"):
         study_script(paper, "paper-scale", used(paper, "h100x8", 8), "out")
-    with pytest.raises(UserError, match="no run 'prenorm'.*prenorm-a194m-s0"):
+    with pytest.raises(UserError, match=r"no run 'prenorm'.*prenorm-a194m-s0"):
         chosen_run(paper, "prenorm")
     crammed = Fleet(parse_hardware("a100"), 0.4, 1, 432)
     run = paper.run("full_attnres", "a528m", 0)
     assert training_flops(run, crammed) is None
-    with pytest.raises(UserError, match="needs .* GB a device .* even with activation"):
+    with pytest.raises(UserError, match=r"needs .* GB a device .* even with activation"):
         run_script(run, crammed, "out")
