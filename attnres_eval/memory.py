@@ -1,10 +1,11 @@
 """Peak memory of a training step on one device, in closed form. Torch-free.
 
-What a step needs at its worst moment, one of two:
+What a step needs at its worst moment:
 
 - the loss's backward pass begins: everything that the forward pass kept is there, with the logits
   and their gradients; gradients of weights are still absent.
-- the backward pass ends: the gradients of all weights are there.
+- with activation checkpointing, a block's backward pass: it was computed anew, and what crosses
+  between blocks is there, or, at the end of the backward pass, the gradients of all weights.
 
 Two ways to compute are priced. `kernels=True` is this project's compiled kernels on a processor,
 which recompute norms and inner products and never hold all logits. `kernels=False` is plain torch,
@@ -108,14 +109,19 @@ def step_memory(
         kept = Kept(own.kept.wide, own.kept.narrow, 2 * own.kept.copies)
         recomputed = block + kept.bytes(element) / layers + own.gradients.bytes(element)
         recomputed += _working(shape, kernels, element)
+        last_block = recomputed - kept.bytes(element) / layers
+        # It is the first in the model, which has next to no sources.
+        last_block += Kept(kept.wide, kept.narrow).bytes(element) / layers
     else:
         held = block * layers + own.kept.bytes(element)
         finish = recomputed = 0.0
+        last_block = block + own.kept.bytes(element) / layers
     logits = tokens * head.logits + head.weights
     at_loss = tokens * (held + finish + head.kept) + casts
-    in_block = tokens * (held + recomputed) + casts
+    head_gradient = FP32 * shape.vocab_size * shape.d_model / shards
+    in_block = tokens * (held + recomputed) + casts + head_gradient
     gradients = FP32 * parameters / shards
-    last_moment = gradients + FP32 * shape.vocab_size * shape.d_model / shards
+    last_moment = gradients + tokens * last_block
     passing = max(at_loss + logits, in_block) + (gradients if accumulating else 0.0)
     peak = max(passing, last_moment)
     return StepMemory(

@@ -200,9 +200,11 @@ def run_sentences(results: Results) -> list[str]:
     ]
     if study.description:
         sentences.insert(0, f"The study describes itself: “{study.description.strip()}”")
-    own = [f"{name} ({', '.join(parts)})" for name, parts in _own_recipes(study).items() if parts]
-    if own:
-        sentences.append(f"Where a size has its own batch or rate, it holds there: {listed(own)}.")
+    sized = [f"{name} ({', '.join(parts)})" for name, parts in _own_recipes(study).items() if parts]
+    if sized:
+        sentences.append(
+            f"Where a size has its own batch or rate, it holds there: {listed(sized)}."
+        )
     if len(study.seeds) == 1:
         sentences.append("One seed: nothing here says how much another seed would differ.")
     return sentences
