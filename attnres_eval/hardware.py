@@ -50,11 +50,6 @@ class Cluster:
     devices: int
 
     @property
-    def nodes(self) -> int:
-        """Nodes of `DEVICES_A_NODE` devices, the last one perhaps not full."""
-        return -(-self.devices // DEVICES_A_NODE)
-
-    @property
     def devices_a_node(self) -> int:
         """Devices that a job asks of each node."""
         return min(self.devices, DEVICES_A_NODE)

@@ -167,11 +167,12 @@ def _gated_residual(shape: ModelShape, options: Any) -> ResidualKept:
 
 
 def _frac_connections(shape: ModelShape, options: Any) -> ResidualKept:
-    """The stream, its mix and the output."""
+    """The mixed stream, the weights and the output; plain torch keeps one vector more."""
     m, d, sublayers = options.fractions, shape.d_model, shape.n_sublayers
     weights = m * (2 * m + 1) if options.dynamic else 0
-    plain = Kept(wide=sublayers * (3.25 * d + weights), narrow=sublayers * d)
-    return ResidualKept(Share(Kept(2 * sublayers * d, sublayers * d)), Share(plain))
+    plain = Kept(wide=sublayers * (2 * d + 3 * weights), narrow=sublayers * d)
+    kernels = Kept(wide=sublayers * (d + 2 * weights), narrow=sublayers * d)
+    return ResidualKept(Share(kernels), Share(plain))
 
 
 def _denseformer(shape: ModelShape, options: Any) -> ResidualKept:
@@ -207,11 +208,15 @@ def _lime(shape: ModelShape, options: Any) -> ResidualKept:
 
 
 def _laurel(shape: ModelShape, options: Any) -> ResidualKept:
-    """The inner elements of the low-rank term; a weighted sum keeps both of its parts."""
+    """The inner elements of the low-rank term, and in bf16 a narrow copy of the stream that it reads.
+
+    A weighted sum keeps both of its parts.
+    """
     rank = options.rank if "lr" in options.form else 0
     summands = shape.d_model if "rw" in options.form else 0
     sublayers = shape.n_sublayers
-    return _both(Kept(wide=sublayers * summands, narrow=sublayers * (rank + summands)))
+    cast = sublayers * shape.d_model / 2 if rank else 0
+    return _both(Kept(sublayers * summands, sublayers * (rank + summands), cast))
 
 
 def _muddformer(shape: ModelShape, options: Any) -> ResidualKept:

@@ -10,8 +10,9 @@ What a step needs at its worst moment:
 Two ways to compute are priced. `kernels=True` is this project's compiled kernels on a processor,
 which recompute norms and inner products and never hold all logits. `kernels=False` is plain torch,
 as on CUDA without compilation: norms decomposed, SwiGLU's four inner vectors kept, logits,
-log-probabilities and both their gradients held. Compiled code keeps less than that (it recomputes
-what is cheap), and CUDA's fused norm one vector less, so for them the figure is an upper bound.
+log-probabilities and both their gradients held. Compiled code keeps less than that (on a processor
+0.5 to 0.7 of it was measured), and CUDA's fused norm one vector less, so for them the figure is an
+upper bound.
 
 Under FSDP2 each transformer block is a group and the rest (embedding, head, residual, norms) one
 more: weights, gradients and optimiser's states are divided by the number of devices, activations

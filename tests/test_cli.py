@@ -272,6 +272,30 @@ def test_train_trains_one_run(command: Any, values: Any, tmp_path: Path) -> None
     assert_one_line(command(*arguments, "--label", "postnorm"), "no variant postnorm")
 
 
+def test_train_by_a_size_of_its_own_recipe(command: Any, values: Any, tmp_path: Path) -> None:
+    own = {"d_model": 18, "n_layers": 1, "n_heads": 4, "head_dim": 6}
+    own |= {"tokens": 1024, "batch_sequences": 4, "learning_rate": 0.01}
+    path = write(tmp_path, values, sizes={"own": own})
+    arguments = (
+        "train",
+        path,
+        "--size",
+        "own",
+        "--label",
+        "block_attnres",
+        "--out",
+        tmp_path / "r",
+    )
+    code, out, err = command(*arguments, "--format", "json")
+    assert code == 0, err
+    assert json.loads(out)[0]["tokens"] == 1024
+    lines = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 4
+    # Heads that do not divide the width come back from the checkpoint.
+    code, out, err = command("inspect", tmp_path / "r", "--tokens", "64", "--format", "json")
+    assert code == 0, err
+
+
 def test_calibrate_prints_every_variant_and_size(command: Any, values: Any, tmp_path: Path) -> None:
     study = parse_study(yaml.safe_dump(values), "tiny.yaml")
     (tmp_path / "study.json").write_text(json.dumps(study.model_dump(mode="json")))

@@ -53,13 +53,15 @@ def study_script(study: Study, name_or_path: str, used: Fleet, out: str) -> str:
         )
     flops = [_flops(run, used) for run in study.runs()]
     seconds = wall_seconds([used.run_seconds(one) for one in flops], used.slots)
+    # More devices than runs would have nothing to do.
     gpus = used.cluster.devices_a_node
+    nodes = math.ceil(min(used.cluster.devices, len(flops)) / gpus)
     start = f"ray start --block --num-gpus={gpus}"
     command = [
         *("attnres-eval", "reproduce", "--study", study_argument(name_or_path)),
         *("--executor", "ray", "--address", "auto", "--gpus-per-run", "1", "--out", out),
     ]
-    return f"""{_opening(study.name, used.cluster.nodes, gpus, seconds)}
+    return f"""{_opening(study.name, nodes, gpus, seconds)}
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 srun --nodes=1 --ntasks=1 --nodelist="$head" {start} --head --port={RAY_PORT} &
 for try in $(seq 60); do

@@ -144,6 +144,12 @@ def test_time_of_a_study(paper: Study) -> None:
     assert seconds >= MARGIN * longest + LEAST_SECONDS
 
 
+def test_no_more_nodes_than_runs_keep_busy(paper: Study) -> None:
+    for hardware, nodes in (("h100x8", "1"), ("h100x16", "2"), ("h100x64", "3")):
+        script = study_script(paper, "paper-scale", used(paper, hardware, 1), "out")
+        assert directives(script)["nodes"] == nodes  # of 8 devices, for 20 runs
+
+
 def test_a_study_file_is_named_in_full(paper: Study, tmp_path: Path) -> None:
     odd = tmp_path / "my studies'"
     odd.mkdir()
