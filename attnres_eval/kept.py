@@ -208,7 +208,7 @@ def _lime(shape: ModelShape, options: Any) -> ResidualKept:
 
 
 def _laurel(shape: ModelShape, options: Any) -> ResidualKept:
-    """The inner elements of the low-rank term, and in bf16 a narrow copy of the stream that it reads.
+    """The inner elements of the low-rank term, and in bf16 a narrow copy of the stream it reads.
 
     A weighted sum keeps both of its parts.
     """

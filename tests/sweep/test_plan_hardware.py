@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from attnres_eval.cost import PFLOPS_DAY, matrix_parameters
+from attnres_eval.data.corpora import open_corpus
 from attnres_eval.errors import UserError
 from attnres_eval.hardware import DEVICES, parse_hardware
 from attnres_eval.reference.paper import table2
@@ -56,6 +57,13 @@ def test_the_study_is_table_2(paper: Study) -> None:
         without_head = matrix_parameters(run.shape) - 32768 * size.d_model
         assert without_head == pytest.approx(row["active_params_m"] * 1e6, rel=1e-3)
         assert run.shape.context == 8192
+    (name,) = paper.data.corpora
+    corpus = open_corpus(name, hub_characters=paper.data.hub_characters, reasoning_characters=1)
+    assert corpus.identity() == {
+        "dataset": "HuggingFaceFW/fineweb-edu",
+        "config": "sample-350BT",
+        "characters": "540000000000",
+    }
     blocks = paper.run("block_attnres", "a528m", 0).options["num_blocks"]
     assert blocks == 8
     largest = paper.run("prenorm", "a528m", 0)
