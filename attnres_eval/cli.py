@@ -52,17 +52,62 @@ def _say(line: str) -> None:
 
 
 @app.command()
-def plan(study: StudyName, workers: Workers = None, format: Format = "table") -> None:
+def plan(
+    study: StudyName,
+    workers: Workers = None,
+    hardware: Annotated[
+        str | None, typer.Option(help="Accelerators such as h100x64, to price the study on.")
+    ] = None,
+    utilisation: Annotated[
+        float | None, typer.Option(help="Share of their peak that training reaches; 0.4.")
+    ] = None,
+    gpus_per_run: Annotated[
+        int | None, typer.Option(min=1, help="Devices that share one run; those of a node.")
+    ] = None,
+    micro_batch: Annotated[int, typer.Option(min=1, help="Sequences of one pass on a device.")] = 1,
+    table: Annotated[
+        Literal["runs", "memory", "totals", "growth", "pipeline"] | None,
+        typer.Option(help="What to print; runs by default."),
+    ] = None,
+    pipeline_stages: Annotated[
+        int | None, typer.Option(min=1, help="P: price what stages would send each other.")
+    ] = None,
+    virtual_stages: Annotated[
+        int | None, typer.Option(min=1, help="V: virtual stages of each stage.")
+    ] = None,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Print a batch script: the study by Ray.")
+    ] = False,
+    run: Annotated[str | None, typer.Option(help="Of --slurm: this one run, by torchrun.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Of --slurm: folder or URL of the results.")
+    ] = None,
+    script: Annotated[
+        Path | None, typer.Option(help="Of --slurm: write the script to this file.")
+    ] = None,
+    format: Format = "table",
+) -> None:
     """Print every run of a study with its price, before anything is spent."""
-    from attnres_eval.study import load_study
-    from attnres_eval.sweep.executor import cores
-    from attnres_eval.sweep.plan import plan_rows, total_seconds
+    from attnres_eval.sweep.plan_command import Options, plan_study
 
-    loaded = load_study(study)
-    _print(plan_rows(loaded), format)
-    processes = workers or cores()
-    minutes = total_seconds(loaded, processes) / 60
-    _say(f"training takes about {minutes:.1f} minutes on {processes} cores of this machine")
+    options = Options(
+        hardware=hardware,
+        utilisation=utilisation,
+        gpus_per_run=gpus_per_run,
+        micro_batch=micro_batch,
+        table=table,
+        pipeline_stages=pipeline_stages,
+        virtual_stages=virtual_stages,
+        slurm=slurm,
+        run=run,
+        out=out,
+        script=script,
+    )
+    planned = plan_study(study, workers, options, _say)
+    if isinstance(planned, str):
+        print(planned, end="")
+    else:
+        _print(planned, format)
 
 
 @app.command()

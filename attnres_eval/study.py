@@ -22,6 +22,7 @@ from attnres_eval.shape import Hidden, Layers, ModelShape, Tokens, Width, defaul
 from attnres_eval.variants import Options, parse_options
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$", max_length=60)]
+StudyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1e6)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -44,9 +45,23 @@ class Size(Strict):
     """Grouped-query attention; as many as `n_heads` where absent."""
     d_ff: Hidden | None = None
     """SwiGLU width; 8/3 of d_model, rounded up to a multiple of 8, where absent."""
+    head_dim: PositiveInt | None = None
+    """Width of a head; d_model over n_heads where absent."""
+    tokens: PositiveInt | None = None
+    """Training tokens; by the recipe's `tokens_per_parameter` where absent."""
+    batch_sequences: PositiveInt | None = None
+    """Sequences a step; the recipe's where absent."""
+    learning_rate: PositiveFloat | None = None
+    """Peak rate of AdamW at this size; by the recipe where absent."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "Size":
+        if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}")
+        if self.head_dim is not None:
+            if self.head_dim % 2:
+                raise ValueError(f"head_dim {self.head_dim} is odd; rotary embeddings need it even")
+            return self
         if self.d_model % self.n_heads:
             raise ValueError(f"n_heads {self.n_heads} does not divide d_model {self.d_model}")
         if self.d_model // self.n_heads % 2:
@@ -54,8 +69,6 @@ class Size(Strict):
                 f"d_model {self.d_model} over n_heads {self.n_heads} is odd;"
                 " rotary embeddings need an even width of a head"
             )
-        if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
-            raise ValueError(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}")
         return self
 
 
@@ -200,7 +213,7 @@ class Study(Strict):
     in the key `variant`, so that one variant can stand in a study with several sets of options.
     """
 
-    name: Name
+    name: StudyName
     description: str = ""
     variants: dict[Name, dict[str, Any] | None] = Field(min_length=1)
     baseline: Name = "prenorm"
@@ -250,7 +263,7 @@ class Study(Strict):
             n_layers=size.n_layers,
             n_heads=size.n_heads,
             n_kv_heads=size.n_kv_heads or size.n_heads,
-            head_dim=size.d_model // size.n_heads,
+            head_dim=size.head_dim or size.d_model // size.n_heads,
             d_ff=size.d_ff or default_d_ff(size.d_model),
             vocab_size=self.data.vocab_size,
             context=self.recipe.context,
@@ -258,10 +271,21 @@ class Study(Strict):
             qk_norm=self.model.qk_norm,
         )
 
+    def recipe_of(self, name: str) -> Recipe:
+        """The recipe at one size: the study's, with what the size says instead."""
+        size = self.sizes[name]
+        changes: dict[str, Any] = {}
+        if size.batch_sequences is not None:
+            changes["batch_sequences"] = size.batch_sequences
+        if size.learning_rate is not None:
+            changes |= {"learning_rate": size.learning_rate, "learning_rate_width": None}
+        return self.recipe.model_copy(update=changes)
+
     def steps(self, size: str) -> int:
         """Training steps at a size: the same for every variant."""
-        tokens = self.recipe.tokens_per_parameter * matrix_parameters(self.shape(size))
-        return max(1, round(tokens / (self.recipe.batch_sequences * self.recipe.context)))
+        recipe, tokens = self.recipe_of(size), self.sizes[size].tokens
+        wanted = tokens or recipe.tokens_per_parameter * matrix_parameters(self.shape(size))
+        return max(1, round(wanted / (recipe.batch_sequences * recipe.context)))
 
     def run(self, label: str, size: str, seed: int) -> RunConfig:
         """One run of this study."""
@@ -276,7 +300,7 @@ class Study(Strict):
             shape=self.shape(size),
             seed=seed,
             data=self.data,
-            recipe=self.recipe,
+            recipe=self.recipe_of(size),
             steps=self.steps(size),
         )
 

@@ -14,8 +14,9 @@ import attnres_eval
 PACKAGE = Path(attnres_eval.__file__).parent
 ORDER = [
     {"errors", "interrupt", "processor", "shape"},
-    {"files", "variants"},
-    {"cost"},
+    {"files", "hardware", "pipeline_cost", "variants"},
+    {"cost", "kept"},
+    {"memory"},
     {"study", "records", "reference", "catalogue"},
     {"estimate", "lock", "reasoning"},
     {"data"},
@@ -41,7 +42,10 @@ TORCH_FREE = [
     "reasoning",
     "data.prepare",
     "data.batches",
-    "sweep.plan",
+    "hardware",
+    "memory",
+    "pipeline_cost",
+    "sweep.plan_command",
     "sweep.choose",
     "sweep.ray_executor",
     "sweep.storage",
@@ -147,6 +151,9 @@ def test_plan_report_and_export_import_no_torch(fabricated: Callable[..., Path])
     results = fabricated()
     for arguments in (
         ("plan", "quick"),
+        ("plan", "paper-scale", "--hardware", "h100x64"),
+        ("plan", "paper-scale", "--hardware", "h100x64", "--table", "totals"),
+        ("plan", "quick", "--hardware", "h100x8", "--slurm", "--out", "results"),
         ("report", results),
         ("export", results, "--table", "multipliers", "--format", "json"),
     ):

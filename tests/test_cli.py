@@ -170,6 +170,98 @@ def test_plan_prints_every_run_in_every_format(format: str, command: Any) -> Non
         assert len(out.splitlines()) >= len(runs)
 
 
+PRICED = ("plan", "paper-scale", "--hardware", "h100x64")
+
+
+@pytest.mark.parametrize("table", ["runs", "memory", "totals", "growth"])
+@pytest.mark.parametrize("format", ["table", "csv", "json"])
+def test_plan_prices_hardware(table: str, format: str, command: Any) -> None:
+    code, out, err = command(*PRICED, "--table", table, "--format", format)
+    assert code == 0, err
+    assert "an assumption and no measurement" in err
+    numbers = {"runs": 20, "memory": 40, "totals": 12, "growth": 20}
+    if format == "json":
+        assert len(json.loads(out)) == numbers[table]
+    elif format == "csv":
+        assert len(list(csv.DictReader(io.StringIO(out)))) == numbers[table]
+
+
+def test_plan_prices_as_told(command: Any) -> None:
+    _, out, _ = command(*PRICED, "--format", "json")
+    _, fewer, said = command(
+        *PRICED, "--utilisation", "0.2", "--gpus-per-run", "4", "--micro-batch", "2",
+        "--format", "json",
+    )  # fmt: skip
+    assert "4 a run under FSDP2, 2 sequences" in said
+    one, other = json.loads(out)[0], json.loads(fewer)[0]
+    assert other["gpu_hours"] == pytest.approx(2 * one["gpu_hours"])
+    assert other["days"] == pytest.approx(4 * one["days"])
+    assert other["gib_per_device"] > one["gib_per_device"]
+
+
+def test_plan_prices_a_pipeline(command: Any) -> None:
+    arguments = ("plan", "paper-scale", "--pipeline-stages", "4", "--virtual-stages", "2")
+    code, out, _ = command(*arguments, "--format", "json")
+    assert code == 0
+    (block,) = [
+        row
+        for row in json.loads(out)
+        if (row["size"], row["variant"]) == ("a436m", "block_attnres")
+    ]
+    assert (block["eq7_naive"], block["eq8_cached"]) == (28, 22)
+
+
+def test_plan_says_that_fp32_is_slower(command: Any) -> None:
+    _, _, err = command("plan", "quick", "--hardware", "a100")
+    assert "asks for fp32" in err
+
+
+def test_plan_writes_a_batch_script(command: Any, tmp_path: Path) -> None:
+    arguments = ("plan", "smoke", "--hardware", "h100x16", "--slurm", "--out", tmp_path / "a b")
+    code, out, _ = command(*arguments)
+    assert code == 0
+    assert out.startswith("#!/bin/bash\n#SBATCH ")
+    assert "--executor ray --address auto --gpus-per-run 1" in out
+    script = tmp_path / "job.sh"
+    code, said, _ = command(*arguments, "--script", script)
+    assert (code, said) == (0, f"sbatch {script}\n")
+    assert script.read_text() == out
+    code, out, _ = command(*arguments, "--run", "prenorm-d16-s0", "--gpus-per-run", "8")
+    assert code == 0
+    assert "torchrun --nnodes=1 --nproc-per-node=8" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--hardware", "h10x8"), ("unknown hardware", "h100")),
+        (("--hardware", "h100x8", "--utilisation", "2"), ("share of the peak",)),
+        (("--hardware", "h100x8", "--gpus-per-run", "16"), ("more than the 8",)),
+        (("--hardware", "h100x64", "--gpus-per-run", "16"), ("batch of 8", "16 devices")),
+        (("--utilisation", "0.5"), ("--utilisation", "--hardware")),
+        (("--gpus-per-run", "2"), ("--gpus-per-run", "--hardware")),
+        (("--table", "growth"), ("--table", "--hardware")),
+        (("--slurm",), ("--slurm", "--hardware")),
+        (("--hardware", "h100x8", "--slurm"), ("--out",)),
+        (("--hardware", "h100x8", "--slurm", "--out", "o", "--run", "x"), ("no run 'x'",)),
+        (
+            ("--hardware", "h100x8", "--slurm", "--out", "o", "--gpus-per-run", "2"),
+            ("one GPU", "--run"),
+        ),
+        (("--hardware", "h100x8", "--out", "o"), ("--out", "--slurm")),
+        (("--script", "o"), ("--script", "--slurm")),
+        (("--table", "pipeline"), ("--pipeline-stages",)),
+        (("--virtual-stages", "2"), ("--pipeline-stages",)),
+        (("--pipeline-stages", "4"), ("more than the 2 transformer blocks",)),
+        (("--pipeline-stages", "2", "--table", "runs"), ("table of its own",)),
+    ],
+)
+def test_plan_on_bad_options(
+    arguments: tuple[str, ...], words: tuple[str, ...], command: Any
+) -> None:
+    assert_one_line(command("plan", "smoke", *arguments), *words)
+
+
 def test_train_trains_one_run(command: Any, values: Any, tmp_path: Path) -> None:
     path = write(tmp_path, values)
     arguments = ("train", path, "--size", "d16", "--out", tmp_path / "run", "--format", "json")
@@ -178,6 +270,30 @@ def test_train_trains_one_run(command: Any, values: Any, tmp_path: Path) -> None
     assert json.loads(out)[0]["run"] == "prenorm-d16-s0"
     assert RunFolder(tmp_path / "run").finished
     assert_one_line(command(*arguments, "--label", "postnorm"), "no variant postnorm")
+
+
+def test_train_by_a_size_of_its_own_recipe(command: Any, values: Any, tmp_path: Path) -> None:
+    own = {"d_model": 18, "n_layers": 1, "n_heads": 4, "head_dim": 6}
+    own |= {"tokens": 1024, "batch_sequences": 4, "learning_rate": 0.01}
+    path = write(tmp_path, values, sizes={"own": own})
+    arguments = (
+        "train",
+        path,
+        "--size",
+        "own",
+        "--label",
+        "block_attnres",
+        "--out",
+        tmp_path / "r",
+    )
+    code, out, err = command(*arguments, "--format", "json")
+    assert code == 0, err
+    assert json.loads(out)[0]["tokens"] == 1024
+    lines = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 4
+    # Heads that do not divide the width come back from the checkpoint.
+    code, out, err = command("inspect", tmp_path / "r", "--tokens", "64", "--format", "json")
+    assert code == 0, err
 
 
 def test_calibrate_prints_every_variant_and_size(command: Any, values: Any, tmp_path: Path) -> None:

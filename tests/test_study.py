@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from attnres_eval.cost import inference_flops_per_token, matrix_parameters, model_cost
 from attnres_eval.errors import UserError
 from attnres_eval.shape import ModelShape, block_bounds, default_d_ff
-from attnres_eval.study import RunConfig, bundled_folder, load_study, parse_study
+from attnres_eval.study import RunConfig, Study, bundled_folder, load_study, parse_study
 from attnres_eval.variants import (
     VARIANTS,
     VariantSpec,
@@ -53,9 +53,52 @@ def test_compared_runs_share_all_but_the_residual() -> None:
     assert len({run.model_dump_json(exclude=differing) for run in runs}) == 1
 
 
+OWN = """
+name: own
+variants: {prenorm: }
+sizes:
+  plain: {d_model: 32, n_layers: 4, n_heads: 2}
+  own: {d_model: 30, n_layers: 4, n_heads: 4, head_dim: 16, tokens: 100_000, batch_sequences: 4,
+    learning_rate: 0.02}
+seeds: [0]
+recipe: {context: 64, learning_rate_width: 16}
+"""
+
+
+def test_a_size_may_have_its_own_recipe() -> None:
+    study = parse_study(OWN, "own.yaml")
+    plain, own = study.runs()
+    assert plain.recipe == study.recipe
+    assert plain.learning_rate == study.recipe.learning_rate / 2
+    assert own.recipe.batch_sequences == 4
+    assert own.learning_rate == 0.02  # not by the width
+    assert own.steps == round(100_000 / (4 * 64))
+    assert own.shape.head_dim == 16  # heads need not divide the width
+    kept = own.recipe.model_dump(
+        exclude={"batch_sequences", "learning_rate", "learning_rate_width"}
+    )
+    assert kept == plain.recipe.model_dump(include=set(kept))
+
+
+def test_runs_of_sizes_without_their_own_recipe_are_as_before() -> None:
+    """The keys are the size's alone: configurations, and so their hashes, are what they were."""
+    run = parse_study(MINIMAL, "tiny.yaml").runs()[0]
+    values = run.model_dump(mode="json")
+    assert {"tokens", "head_dim"}.isdisjoint(values)
+    assert "tokens" not in values["recipe"]
+    record = json.loads((bundled_folder("results") / "zoo" / "study.json").read_text())
+    assert "tokens" not in record["sizes"]["d24"]
+    old = Study.model_validate(record)
+    assert old.sizes["d24"].tokens is None
+    config = bundled_folder("results") / "zoo" / "runs" / "prenorm-d24-s0" / "config.json"
+    assert old.run("prenorm", "d24", 0) == RunConfig.model_validate_json(config.read_text())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (("n_heads: 2}", "n_heads: 2, head_dim: 5}"), "head_dim 5 is odd"),
+        (("n_heads: 2}", "n_heads: 2, tokens: 0}"), r"sizes\.d32\.tokens"),
         (("seeds: [0, 1]", "seeds: [0, 1]\nsede: 3"), "tiny.yaml: sede: unknown key"),
         (("n_layers: 4", "n_layer: 4"), r"sizes\.d32\.n_layers: Field required"),
         (("d_model: 32", "d_model: -32"), r"sizes\.d32\.d_model: Input should be greater than 0"),

@@ -35,25 +35,32 @@ def added_bytes(
     options: dict[str, Any],
     precision: str,
     tokens: int = TOKENS_A_STEP,
+    activation_checkpointing: bool = False,
 ) -> int | None:
     """Peak bytes that a training step of one variant adds; None where the system does not say."""
     small = shape.model_copy(
         update={"d_model": 16, "n_heads": 1, "n_kv_heads": 1, "head_dim": 16, "d_ff": 16}
     )
-    _train(small, variant, options, precision, 2 * shape.context)
+    _train(small, variant, options, precision, 2 * shape.context, activation_checkpointing)
     gc.collect()
     before = resident()
     if before is None:
         return None
     reset_peak_memory(CPU)
-    _train(shape, variant, options, precision, tokens)
+    _train(shape, variant, options, precision, tokens, activation_checkpointing)
     return peak_memory(CPU) - before
 
 
 def _train(
-    shape: ModelShape, variant: str, options: dict[str, Any], precision: str, tokens: int
+    shape: ModelShape,
+    variant: str,
+    options: dict[str, Any],
+    precision: str,
+    tokens: int,
+    activation_checkpointing: bool,
 ) -> None:
     trainer = our_trainer(shape, variant, machine(precision), options)
+    trainer.model.activation_checkpointing = activation_checkpointing
     tokens_BT = batch(shape, tokens)
     for _ in range(STEPS):
         trainer.step(tokens_BT)
@@ -66,8 +73,10 @@ def _of_size(
     precision: str,
     context: int,
     tokens: int,
+    activation_checkpointing: bool = False,
 ) -> int | None:
-    return added_bytes(bench_shape(size, context), variant, options, precision, tokens)
+    shape = bench_shape(size, context)
+    return added_bytes(shape, variant, options, precision, tokens, activation_checkpointing)
 
 
 if __name__ == "__main__":

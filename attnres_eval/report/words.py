@@ -7,11 +7,12 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import CONFIDENCE
 from attnres_eval.analysis.multiplier import SHARED
-from attnres_eval.cost import PFLOPS_DAY
+from attnres_eval.cost import PFLOPS_DAY, matrix_parameters
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
 from attnres_eval.report.plot_compare import short_count
 from attnres_eval.report.select import has_interval, main_row, of_model
 from attnres_eval.report.style import label_title
+from attnres_eval.study import Study
 
 PUBLISHED_VARIANT = "block_attnres"
 """The variant whose multiplier is published."""
@@ -191,7 +192,7 @@ def run_sentences(results: Results) -> list[str]:
         " have finished.",
         f"Compute per run spans {power_of_ten(low)} to {power_of_ten(high)} FLOPs, a factor of"
         f" {high / low:.3g}. Training tokens over the matrix parameters of a PreNorm model"
-        f" of the size: {recipe.tokens_per_parameter:g}.",
+        f" of the size: {_tokens_per_parameter(study)}.",
         f"Corpus {listed(corpora)}, byte-level BPE of {data.vocab_size:,} entries, context"
         f" {recipe.context}, {recipe.batch_sequences} sequences a step; {rate}, the same for all"
         f" variants; {recipe.schedule} schedule. All variants of a seed see the same batches in"
@@ -199,9 +200,38 @@ def run_sentences(results: Results) -> list[str]:
     ]
     if study.description:
         sentences.insert(0, f"The study describes itself: “{study.description.strip()}”")
+    sized = [f"{name} ({', '.join(parts)})" for name, parts in _own_recipes(study).items() if parts]
+    if sized:
+        sentences.append(
+            f"Where a size has its own batch or rate, it holds there: {listed(sized)}."
+        )
     if len(study.seeds) == 1:
         sentences.append("One seed: nothing here says how much another seed would differ.")
     return sentences
+
+
+def _tokens_per_parameter(study: Study) -> str:
+    """The recipe's number, or the range where sizes have numbers of tokens of their own."""
+    if all(size.tokens is None for size in study.sizes.values()):
+        return f"{study.recipe.tokens_per_parameter:g}"
+    ratios = []
+    for name in study.sizes:
+        run = study.run(study.baseline, name, study.seeds[0])
+        ratios.append(run.tokens / matrix_parameters(run.shape))
+    low, high = f"{min(ratios):.3g}", f"{max(ratios):.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _own_recipes(study: Study) -> dict[str, list[str]]:
+    """By size, what it has instead of the recipe's batch and rate."""
+    own: dict[str, list[str]] = {}
+    for name, size in study.sizes.items():
+        own[name] = []
+        if size.batch_sequences is not None:
+            own[name].append(f"{size.batch_sequences} sequences a step")
+        if size.learning_rate is not None:
+            own[name].append(f"peak rate {size.learning_rate:g}")
+    return own
 
 
 def missing_sentences(results: Results) -> list[str]:

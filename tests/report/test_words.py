@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +107,24 @@ def test_what_was_run(analysed: Callable[..., Any]) -> None:
     assert "512 entries, context 256" in text
     assert "learning rate 0.003" in text
     assert "prenorm-d32-s1" in words.missing_sentences(results)[0]
+
+
+def test_sizes_with_their_own_recipe_are_told(analysed: Callable[..., Any]) -> None:
+    results = analysed().results
+    study = results.study
+    own = {
+        name: size.model_copy(
+            update={"tokens": 10_000 * size.d_model, "batch_sequences": 4, "learning_rate": 0.5}
+        )
+        for name, size in study.sizes.items()
+    }
+    changed = dataclasses.replace(results, study=study.model_copy(update={"sizes": own}))
+    text = " ".join(words.run_sentences(changed))
+    first = next(iter(own))
+    assert f"{first} (4 sequences a step, peak rate 0.5)" in text
+    assert "of the size: 20." not in text
+    assert " to " in text.partition("model of the size: ")[2].partition(". ")[0]
+    assert "has its own batch" not in " ".join(words.run_sentences(results))
 
 
 def test_nothing_is_said_of_holes_where_there_are_none(analysed: Callable[..., Any]) -> None:

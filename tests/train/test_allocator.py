@@ -35,3 +35,28 @@ def test_freed_memory_is_not_faulted_in_again() -> None:
     assert plain_second > 4 * second
     assert third < 1000
     assert plain_third > 10 * third
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_freed_memory_is_given_back_where_the_environment_says_so() -> None:
+    """Blocks below the 32 MiB from which glibc maps each by itself anyway."""
+    code = """
+import os, pathlib, torch
+from attnres_eval.train.allocator import keep_freed_memory
+
+def resident():
+    pages = pathlib.Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+for keep in "01":
+    os.environ["ATTNRES_EVAL_KEEP_MEMORY"] = keep
+    keep_freed_memory()
+    before = resident()
+    blocks = [torch.ones(250_000) for _ in range(100)]
+    del blocks[:-1]
+    print(resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
+    assert given_back < 10 * 2**20
+    assert kept > 80 * 2**20
