@@ -45,11 +45,11 @@ class Size(Strict):
     """Grouped-query attention; as many as `n_heads` where absent."""
     d_ff: Hidden | None = None
     """SwiGLU width; 8/3 of d_model, rounded up to a multiple of 8, where absent."""
-    head_dim: PositiveInt | None = None
+    head_dim: Width | None = None
     """Width of a head; d_model over n_heads where absent."""
-    tokens: PositiveInt | None = None
+    tokens: Annotated[int, Field(gt=0, le=10**15)] | None = None
     """Training tokens; by the recipe's `tokens_per_parameter` where absent."""
-    batch_sequences: PositiveInt | None = None
+    batch_sequences: Tokens | None = None
     """Sequences a step; the recipe's where absent."""
     learning_rate: PositiveFloat | None = None
     """Peak rate of AdamW at this size; by the recipe where absent."""
