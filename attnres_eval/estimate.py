@@ -33,7 +33,7 @@ PROCESS_BYTES = 560 * 2**20
 HELD_BACK = 1.2
 """Resident memory of a step over what it needs, under the allocator's setting of a worker
 (`attnres_eval.train.allocator`), which gives nothing back between steps. Measured with the kernels:
-1.06 to 1.35; with activation checkpointing, which asks for other sizes, 2.2 to 3.9."""
+1.0 to 1.3; with activation checkpointing, which asks for other sizes, 2.2 to 3.8."""
 
 
 @functools.cache

@@ -156,8 +156,8 @@ def test_fresh_process(size: str, variant: str, way: tuple[Precision, bool, bool
 def test_fresh_process_every_way(
     variant: str, way: tuple[Precision, bool, bool], size: str
 ) -> None:
-    seen = resident(size, variant, 4096, way)
-    wanted = model(size, variant, {}, 4096, *way)
+    seen = resident(size, variant, 8192, way)
+    wanted = model(size, variant, {}, 8192, *way)
     assert wanted == pytest.approx(seen, rel=WITHIN), wanted / seen - 1
 
 

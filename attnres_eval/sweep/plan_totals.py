@@ -5,7 +5,12 @@ from typing import Any
 from attnres_eval.cost import PFLOPS_DAY, attention_flops
 from attnres_eval.evaluate.suites import SUITES
 from attnres_eval.study import RunConfig, Study, Task
-from attnres_eval.sweep.plan_hardware import Fleet, training_flops, wall_seconds
+from attnres_eval.sweep.plan_hardware import (
+    Fleet,
+    stored_flops,
+    training_flops,
+    wall_seconds,
+)
 
 EXAMPLE_TOKENS = 128
 """Of a question with one answer, and of each worked example before it. Assumed."""
@@ -68,9 +73,15 @@ def total_rows(study: Study, used: Fleet) -> list[dict[str, Any]]:
     cluster = used.cluster
     peak = f"{cluster.device.flops_per_second / 1e12:,.4g} TFLOP/s dense bf16"
     rate = f"FLOPs / ({peak} x {used.utilisation:g}), an assumption"
-    why = "" if complete else f"; {len(runs) - len(fitting)} runs do not fit"
+    recomputing = sum(
+        flops is not None and flops > stored_flops(run)
+        for run, flops in zip(runs, training, strict=True)
+    )
+    counted = f"attnres_eval/cost.py; {recomputing} runs with activation checkpointing"
+    if not complete:
+        counted += f"; {len(runs) - len(fitting)} runs do not fit"
     add("runs", len(runs), "runs", f"{used.devices_a_run} devices a run, {used.slots} at a time")
-    add("training", sum(fitting) if complete else None, "FLOPs", f"attnres_eval/cost.py{why}")
+    add("training", sum(fitting) if complete else None, "FLOPs", counted)
     add("training", sum(fitting) / PFLOPS_DAY if complete else None, "PFLOP/s-days", "the same")
     hours = used.device_seconds(sum(fitting)) / 3600
     add("training", hours if complete else None, "GPU hours", rate)

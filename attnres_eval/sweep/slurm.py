@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attnres_eval.errors import UserError
 from attnres_eval.study import RunConfig, Study, bundled_folder
-from attnres_eval.sweep.plan_hardware import Fleet, run_memory, training_flops, wall_seconds
+from attnres_eval.sweep.plan_hardware import Fleet, fit, run_memory, wall_seconds
 
 MARGIN = 1.25
 """Time asked for over the plan's."""
@@ -120,15 +120,21 @@ def chosen_run(study: Study, name: str) -> RunConfig:
 
 
 def _flops(run: RunConfig, used: Fleet) -> float:
-    flops = training_flops(run, used)
-    if flops is None:
-        memory = run_memory(run, used, activation_checkpointing=True).total
-        raise UserError(
-            f"run {run.run} needs {memory / 1e9:,.0f} GB a device on {used.devices_a_run} of"
-            f" {used.cluster.name}, which has {used.cluster.device.memory_bytes / 1e9:,.0f} GB,"
-            " even with activation checkpointing"
-        )
-    return flops
+    """FLOPs of a run as its recipe says, where its step fits a device."""
+    checkpointing = run.recipe.activation_checkpointing
+    memory = run_memory(run, used, activation_checkpointing=checkpointing).total
+    if fit(memory, used):
+        return run.training_flops
+    device = used.cluster.device
+    advice = (
+        "take more --gpus-per-run or a smaller --micro-batch"
+        if checkpointing
+        else "set recipe.activation_checkpointing: true, or take a smaller --micro-batch"
+    )
+    raise UserError(
+        f"run {run.run} needs {memory / 1e9:,.0f} GB a device on {used.devices_a_run} of"
+        f" {used.cluster.name}, which has {device.memory_bytes / 1e9:,.0f} GB: {advice}"
+    )
 
 
 def _opening(name: str, nodes: int, gpus: int, seconds: float) -> str:

@@ -11,7 +11,7 @@ import pytest
 from attnres_eval.errors import UserError
 from attnres_eval.hardware import parse_hardware
 from attnres_eval.study import RunConfig, Study, load_study
-from attnres_eval.sweep.plan_hardware import Fleet, fleet, training_flops
+from attnres_eval.sweep.plan_hardware import Fleet, fleet
 from attnres_eval.sweep.slurm import (
     LEAST_SECONDS,
     MARGIN,
@@ -194,8 +194,15 @@ def test_what_no_script_can_do(paper: Study) -> None:
         study_script(paper, "paper-scale", used(paper, "h100x8", 8), "out")
     with pytest.raises(UserError, match=r"no run 'prenorm'.*prenorm-a194m-s0"):
         chosen_run(paper, "prenorm")
-    crammed = Fleet(parse_hardware("a100"), 0.4, 1, 432)
+    crammed = Fleet(parse_hardware("a100"), 0.4, 1, 24)
     run = paper.run("full_attnres", "a528m", 0)
-    assert training_flops(run, crammed) is None
-    with pytest.raises(UserError, match=r"needs .* GB a device .* even with activation"):
+    with pytest.raises(
+        UserError, match=r"needs [\d,]+ GB a device .*activation_checkpointing: true"
+    ):
         run_script(run, crammed, "out")
+    recipe = run.recipe.model_copy(update={"activation_checkpointing": True})
+    checkpointed = run.model_copy(update={"recipe": recipe})
+    with pytest.raises(UserError, match="more --gpus-per-run or a smaller --micro-batch"):
+        run_script(checkpointed, crammed, "out")
+    roomier = Fleet(parse_hardware("a100"), 0.4, 1, 6)
+    assert '"activation_checkpointing": true' in run_script(checkpointed, roomier, "out")
