@@ -62,7 +62,7 @@ class _Copy:
     size: int
     mtime_ns: int
 
-    def is_file(self, path: Path) -> bool:
+    def is_still(self, path: Path) -> bool:
         """Whether the local file has not been written or deleted since."""
         try:
             found = path.stat()
@@ -218,7 +218,7 @@ class Mirror:
 
     def _has(self, file: str, there: str | None = None) -> bool:
         copy = self._copies.get(file)
-        same = copy is not None and copy.is_file(self.folder / file)
+        same = copy is not None and copy.is_still(self.folder / file)
         return same and (there is None or (copy is not None and copy.there == there))
 
     def _note(self, file: str, there: str) -> None:
