@@ -20,6 +20,9 @@ from attnres_eval.analysis.fit import NoFitError, fit_power
 from attnres_eval.analysis.intervals import Array
 
 HUBER_DELTA = 1e-3
+FIRST_ITERATIONS = 40
+MOST_FINISHED = 3
+"""Of all starts, after so many iterations, the best are followed to their ends."""
 MIN_SIZES = 4
 SIGNIFICANCE = 0.05
 """Of the F-test by which E has to improve on the plain power law."""
@@ -49,19 +52,25 @@ def minimise_huber(
         total = float(np.sum(special.huber(1.0, scaled)))
         return total, jacobian.T @ (np.clip(scaled, -1.0, 1.0) / HUBER_DELTA)
 
-    best, lowest = np.empty(0), math.inf
-    for start in starts:
-        found = optimize.minimize(
+    def descend(start: Array, iterations: int) -> Any:
+        return optimize.minimize(
             loss,
             start,
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"ftol": 1e-14, "gtol": 1e-10, "maxiter": 5000, "maxfun": 20000, "maxcor": 30},
+            options={
+                "ftol": 1e-14,
+                "gtol": 1e-10,
+                "maxiter": iterations,
+                "maxfun": 20000,
+                "maxcor": 30,
+            },
         )
-        if found.fun < lowest:
-            best, lowest = np.asarray(found.x, dtype=np.float64), float(found.fun)
-    return best, lowest
+
+    begun = sorted((descend(start, FIRST_ITERATIONS) for start in starts), key=lambda f: f.fun)
+    best = min((descend(found.x, 5000) for found in begun[:MOST_FINISHED]), key=lambda f: f.fun)
+    return np.asarray(best.x, dtype=np.float64), float(best.fun)
 
 
 @dataclass(frozen=True)

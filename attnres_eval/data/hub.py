@@ -91,7 +91,7 @@ def _not_stalled(items: Iterator[T], seconds: float) -> Iterator[T]:
     Raises:
         TimeoutError: an item, or the end, did not come in time.
     """
-    read: queue.Queue[tuple[T | None, Exception | None]] = queue.Queue(maxsize=1000)
+    read: queue.Queue[tuple[T | None, Exception | None]] = queue.Queue(maxsize=16)
     stopped = threading.Event()
 
     def put(item: T | None, error: Exception | None) -> None:

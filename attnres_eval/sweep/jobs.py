@@ -122,12 +122,13 @@ def inspect_job(folder: RunFolder, saved: Saved, tokens: int) -> None:
 
 
 def check_checkpoint(run: RunFolder) -> None:
-    """Checks a finished run's checkpoint against its summary.
+    """Checks a finished run's checkpoint against its summary, where there is one.
 
     Raises:
         UserError: a file of the checkpoint, or the summary, has changed since the run ended.
     """
-    check_files(run, read_record(run.summary, Summary), run.checkpoint)
+    if run.finished:
+        check_files(run, read_record(run.summary, Summary), run.checkpoint)
 
 
 def inspection_left(folder: RunFolder, tokens: int) -> bool:
