@@ -70,15 +70,18 @@ def training_bytes(config: RunConfig) -> float:
     What a step needs where the kernels compute (`attnres_eval.memory`), with what the worker's
     allocator holds back for the next one.
     """
+    recipe = config.recipe
+    at_once = recipe.micro_batch_sequences or recipe.batch_sequences
     needed = step_memory(
         config.shape,
         config.variant,
         config.parsed_options,
-        tokens=config.recipe.batch_sequences * config.recipe.context,
-        precision=_precision(config.recipe.precision),
+        tokens=at_once * recipe.context,
+        precision=_precision(recipe.precision),
         kernels=True,
-        activation_checkpointing=config.recipe.activation_checkpointing,
-        optimizer=config.recipe.optimizer,
+        activation_checkpointing=recipe.activation_checkpointing,
+        optimizer=recipe.optimizer,
+        accumulating=at_once < recipe.batch_sequences,
     )
     return PROCESS_BYTES + HELD_BACK * needed.total
 

@@ -55,18 +55,28 @@ class Metrics(Record):
     tokens_per_second: float
 
 
+Parallel = Literal["ddp", "fsdp", "pipeline"]
+"""How processes share one run: each has all of the model, a slice of every tensor, or layers."""
+
+
 class Machine(Record):
-    """Where a run ran, and how: what has to stay the same on resume."""
+    """Where a run ran, and how: what has to stay the same on resume, but for the processes."""
 
     device: str
     precision: Literal["fp32", "bf16"]
     threads: int
-    compiled: bool
+    """Of each process."""
+    compiled: bool | Literal["sublayer"]
+    """By torch.compile: the whole loss as one graph, or each sublayer as one."""
     kernels: bool = False
     """Whether compiled functions stood in for plain torch: ours on a processor
     (`attnres_eval.model.kernels`), those of flash-attn-res on CUDA."""
     processor: str
     torch: str
+    processes: int = 1
+    """That trained the run together; the last ones, where it went on with another number."""
+    parallel: Parallel | None = None
+    """How they shared it; None where there was one."""
 
 
 class Summary(Record):
@@ -83,6 +93,7 @@ class Summary(Record):
     """Training time, a clock reading."""
     tokens_per_second: float
     peak_memory_bytes: int
+    """Of the process that needed most."""
     machine: Machine
     data_sha256: str
     """Hash of the tokenizer and the token files."""

@@ -99,6 +99,9 @@ class Recipe(Strict):
     context: PositiveInt = 256
     batch_sequences: PositiveInt = 16
     """Sequences a step; a step holds `batch_sequences * context` tokens."""
+    micro_batch_sequences: PositiveInt | None = None
+    """Sequences that a process computes at once, adding up the gradients of its share of a step;
+    all of its share where absent."""
     tokens_per_parameter: PositiveFloat = 20.0
     """Training tokens over the matrix parameters of a PreNorm model of the same size."""
     answer_weight: PositiveFloat = 1.0
@@ -124,8 +127,9 @@ class Recipe(Strict):
     """Last rate over peak rate."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` takes bf16 where the device multiplies it natively."""
-    compile: bool | Literal["auto"] = "auto"
-    """`auto` compiles where the planned run is long enough to earn the compilation back."""
+    compile: bool | Literal["auto", "sublayer"] = "auto"
+    """The whole loss as one graph, or each sublayer as one; `auto` compiles the whole where the
+    planned run is long enough to earn the compilation back."""
     activation_checkpointing: bool = False
     log_every: PositiveInt = 20
     """Steps between lines of metrics.jsonl."""

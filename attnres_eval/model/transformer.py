@@ -4,7 +4,8 @@ Legend of shape suffixes: B batch, T tokens, D d_model, H query heads, G key and
 K head_dim, F d_ff, V vocabulary.
 """
 
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -174,13 +175,65 @@ class MLP(nn.Module):
         return self.down(F.silu(gate_BTF) * up_BTF)
 
 
+def attention_sublayer(
+    attention: Attention,
+    residual: Residual,
+    state: Any,
+    layer: int,
+    sublayer: int,
+    rotary: tuple[Tensor, Tensor],
+    mask: Tensor | None,
+    cache: KeyValueCache | None,
+) -> Any:
+    """The history after an attention sublayer; arguments as of `Transformer.trunk`.
+
+    Both numbers are given, not one made of the other: so a compiler sees that neither matters to
+    most residuals, and that one graph does for all layers.
+    """
+    state, read = residual.read(state, sublayer)
+    output = None
+    qkv = attention.project(read)
+    if type(residual).attend is Residual.attend and mask is None and cache is None:
+        output = attention.whole(qkv, rotary)
+    if output is None:
+        state, q, k, v = residual.attend(state, layer, *attention.heads(qkv))
+        output = attention.attend(q, k, v, rotary, mask, layer, cache)
+    return residual.write(state, sublayer, output)
+
+
+def mlp_sublayer(mlp: MLP, residual: Residual, state: Any, sublayer: int) -> Any:
+    """The history after an MLP sublayer."""
+    state, read = residual.read(state, sublayer)
+    return residual.write(state, sublayer, mlp(read))
+
+
 class Layer(nn.Module):
     """One transformer block: an attention sublayer and an MLP sublayer."""
+
+    attend: Callable[..., Any]
+    """`attention_sublayer`, or what a compiler made of it."""
+    feed: Callable[..., Any]
+    """`mlp_sublayer`, or what a compiler made of it."""
 
     def __init__(self, shape: ModelShape, normed: bool = True, separate: bool = False) -> None:
         super().__init__()
         self.attention = Attention(shape, normed, separate)
         self.mlp = MLP(shape, normed)
+        self.attend, self.feed = attention_sublayer, mlp_sublayer
+
+    def forward(
+        self,
+        residual: Residual,
+        state: Any,
+        index: int,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: KeyValueCache | None,
+    ) -> Any:
+        """The history after this layer, which is layer `index` of the decoder."""
+        first, second = 2 * index, 2 * index + 1
+        state = self.attend(self.attention, residual, state, index, first, rotary, mask, cache)
+        return self.feed(self.mlp, residual, state, second)
 
 
 class Transformer(nn.Module):
@@ -231,14 +284,28 @@ class Transformer(nn.Module):
         if decoded_BTD is not None:
             return decoded_BTD
         state = self.residual.start(embedded_BTD)
-        for index in range(len(self.layers)):
-            if self.activation_checkpointing and self.training:
-                state = torch.utils.checkpoint.checkpoint(
-                    self._layer, state, index, rotary, mask, cache, use_reentrant=False
-                )
-            else:
-                state = self._layer(state, index, rotary, mask, cache)
+        state = self.through(state, range(len(self.layers)), rotary, mask, cache)
         return self.residual.finish(state)
+
+    def through(
+        self,
+        state: Any,
+        layers: range,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Any:
+        """The history after some layers, given the one before them; arguments as of `trunk`."""
+        for index in layers:
+            layer, arguments = (
+                self.layers[index],
+                (self.residual, state, index, rotary, mask, cache),
+            )
+            if self.activation_checkpointing and self.training:
+                state = torch.utils.checkpoint.checkpoint(layer, *arguments, use_reentrant=False)
+            else:
+                state = layer(*arguments)
+        return state
 
     def hidden(
         self,
@@ -266,27 +333,6 @@ class Transformer(nn.Module):
             return None
         return decode_step(self.layers, self.shape, plan, embedded_BTD, rotary, mask, cache)
 
-    def _layer(
-        self,
-        state: Any,
-        index: int,
-        rotary: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        cache: KeyValueCache | None,
-    ) -> Any:
-        residual, layer = self.residual, cast(Layer, self.layers[index])
-        state, read = residual.read(state, 2 * index)
-        attention, output = layer.attention, None
-        qkv = attention.project(read)
-        if type(residual).attend is Residual.attend and mask is None and cache is None:
-            output = attention.whole(qkv, rotary)
-        if output is None:
-            state, q, k, v = residual.attend(state, index, *attention.heads(qkv))
-            output = attention.attend(q, k, v, rotary, mask, index, cache)
-        state = residual.write(state, 2 * index, output)
-        state, read = residual.read(state, 2 * index + 1)
-        return residual.write(state, 2 * index + 1, layer.mlp(read))
-
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits, (B, T, V)."""
         return self.logits(self.trunk(tokens_BT))
@@ -295,18 +341,23 @@ class Transformer(nn.Module):
         """Logits, (B, T, V), of what the final norm sees."""
         return normed_linear(read_BTD, self.final_norm, self.head.weight)
 
-    def loss(self, tokens_BT: Tensor, weights_BT: Tensor | None = None) -> Tensor:
-        """Mean next-token loss in nats: tokens 0 to T - 1 predict tokens 1 to T.
+    def loss(self, tokens_BT: Tensor, shares_BT: Tensor | None = None) -> Tensor:
+        """Next-token loss in nats: tokens 0 to T - 1 predict tokens 1 to T.
 
         Args:
             tokens_BT: token ids, (B, T + 1).
-            weights_BT: how much each of tokens 1 to T weighs in the mean, (B, T).
+            shares_BT: what multiplies the losses of tokens 1 to T in the sum, (B, T); their mean
+                where absent.
         """
         read_BTD, targets_BT = self.trunk(tokens_BT[:, :-1]), tokens_BT[:, 1:]
-        if weights_BT is None:
+        return self.loss_of(read_BTD, targets_BT, shares_BT)
+
+    def loss_of(
+        self, read_BTD: Tensor, targets_BT: Tensor, shares_BT: Tensor | None = None
+    ) -> Tensor:
+        """The loss of `targets_BT`, given what the final norm sees; shares as of `loss`."""
+        if shares_BT is None:
             shares_BT = torch.full(targets_BT.shape, 1 / targets_BT.numel(), device=read_BTD.device)
-        else:
-            shares_BT = weights_BT / weights_BT.sum()
         gain = self.final_norm.weight if isinstance(self.final_norm, RMSNorm) else None
         loss = ops.loss(read_BTD, gain, self.head.weight, targets_BT, shares_BT)
         if loss is not None:

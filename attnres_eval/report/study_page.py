@@ -438,7 +438,8 @@ def _provenance(results: Results) -> list[str]:
     processors = sorted({f"{m.processor} ({m.device})" for m in machines})
     how = sorted(
         {
-            f"{m.precision}, {words.counted(m.threads, 'thread')} a run,"
+            f"{m.precision}, {f'{m.processes} processes by {m.parallel}, ' if m.parallel else ''}"
+            f"{words.counted(m.threads, 'thread')} a run,"
             f" {'compiled' if m.compiled else 'not compiled'}, torch {m.torch}"
             for m in machines
         }

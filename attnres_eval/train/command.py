@@ -10,8 +10,21 @@ from rich.progress import Progress
 from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
 from attnres_eval.records import RunFolder
-from attnres_eval.study import Study
+from attnres_eval.study import RunConfig, Study
 from attnres_eval.train.loop import train
+
+
+def chosen_run(study: Study, label: str, size: str, seed: int | None) -> RunConfig:
+    """One run of a study, of its first seed where none is given.
+
+    Raises:
+        UserError: the study has no such label or size.
+    """
+    if label not in study.variants:
+        raise UserError(f"study {study.name} has no variant {label}: {', '.join(study.variants)}")
+    if size not in study.sizes:
+        raise UserError(f"study {study.name} has no size {size}: {', '.join(study.sizes)}")
+    return study.run(label, size, study.seeds[0] if seed is None else seed)
 
 
 def train_one(
@@ -25,11 +38,7 @@ def train_one(
     Raises:
         UserError: the study has no such label or size, or training failed.
     """
-    if label not in study.variants:
-        raise UserError(f"study {study.name} has no variant {label}: {', '.join(study.variants)}")
-    if size not in study.sizes:
-        raise UserError(f"study {study.name} has no size {size}: {', '.join(study.sizes)}")
-    config = study.run(label, size, study.seeds[0] if seed is None else seed)
+    config = chosen_run(study, label, size, seed)
     with Progress(console=Console(file=sys.stderr)) as bar:
         data = prepare(study.data, progress=bar.console.print)
         task = bar.add_task(config.run, total=config.steps)

@@ -12,6 +12,7 @@ from attnres_eval.model.residuals import flash
 from attnres_eval.processor import cpu_multiplies_bf16, cpu_name
 from attnres_eval.records import Machine
 from attnres_eval.study import Recipe, RunConfig
+from attnres_eval.train.ranks import Ranks
 
 COMPILE_SECONDS = 120.0
 """What compiling a decoder is taken to cost on a processor: LOG.md measures 36 s for 8 PreNorm
@@ -62,7 +63,9 @@ def choose_precision(
     return "bf16" if faster and multiplies_bf16(device) else "fp32"
 
 
-def choose_compile(recipe: Recipe, steps: int, seconds: float, device: torch.device) -> bool:
+def choose_compile(
+    recipe: Recipe, steps: int, seconds: float, device: torch.device
+) -> bool | Literal["sublayer"]:
     """Whether to compile; `auto` does where a run earns the compilation back.
 
     Where our kernels run it never does: they are faster, and ready at once.
@@ -102,6 +105,15 @@ def describe_machine(config: RunConfig, device: torch.device, seconds: float) ->
         processor=processor_name(device),
         torch=torch.__version__,
     )
+
+
+def shared(machine: Machine, ranks: Ranks) -> Machine:
+    """How the same run computes when these processes share it."""
+    graphs = machine.compiled
+    if graphs and ranks.parallel in ("fsdp", "pipeline"):
+        graphs = "sublayer"
+    update = {"compiled": graphs, "processes": ranks.size, "parallel": ranks.parallel}
+    return machine.model_copy(update=update)
 
 
 def reset_peak_memory(device: torch.device) -> None:

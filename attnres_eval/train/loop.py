@@ -24,9 +24,18 @@ from attnres_eval.train.device import (
     peak_memory,
     pick_device,
     reset_peak_memory,
+    shared,
 )
+from attnres_eval.train.pipeline import PipelineTrainer
+from attnres_eval.train.ranks import ALONE, Ranks
 from attnres_eval.train.schedule import rate_factor
-from attnres_eval.train.state import ResumeState, load_state, save_state
+from attnres_eval.train.state import (
+    ResumeState,
+    load_tensors,
+    newest_state,
+    save_state,
+    whole_model,
+)
 from attnres_eval.train.trainer import Trainer
 
 VALIDATION_BATCH_TOKENS = 16_384
@@ -36,34 +45,43 @@ Progress = Callable[[int], None]
 
 
 def train(
-    config: RunConfig, folder: RunFolder, data: PreparedData, progress: Progress | None = None
+    config: RunConfig,
+    folder: RunFolder,
+    data: PreparedData,
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> Summary:
     """Trains one run, or continues it, or returns the summary of a finished one.
 
     A run killed at any moment and started again ends with the same bytes of weights and the same
-    metrics, clock readings aside, on the same machine and torch. On an accelerator that holds up
-    to the order in which its kernels add.
+    metrics, clock readings aside, on the same machine and torch. On an accelerator, or when another
+    number of processes goes on with it, that holds up to the order in which numbers are added.
 
     Args:
         config: everything that decides the result.
-        folder: where its files go.
+        folder: where its files go; all ranks see it.
         data: tokenizer and token files.
         progress: told of every step.
+        ranks: the processes that share the run; all call this, and the first one writes.
 
     Raises:
-        UserError: the loss is not finite, the folder belongs to another run, or its checkpoint is
-            damaged or of another kind of device.
+        UserError: the loss is not finite, the folder belongs to another run, its checkpoint is
+            damaged or of another kind of device, or the batch does not divide among the ranks.
     """
     config_sha256 = sha256_of_json(config.model_dump(mode="json"))
-    _claim(folder, config)
-    if folder.finished:
+    finished = folder.finished
+    if ranks.first or folder.config.is_file():
+        _claim(folder, config)
+    ranks.wait()
+    if finished:
         return read_record(folder.summary, Summary)
     recipe, cost = config.recipe, config.cost()
-    write_json(folder.cost, cost.as_dict())
+    if ranks.first:
+        write_json(folder.cost, cost.as_dict())
 
     device = pick_device()
-    trainer = Trainer(config, device)
-    model, optimiser = trainer.model, trainer.optimiser
+    trainer = (PipelineTrainer if ranks.parallel == "pipeline" else Trainer)(config, device, ranks)
+    optimiser = trainer.optimiser
     batches = Batches(
         data.train,
         config.data.corpora,
@@ -75,9 +93,9 @@ def train(
 
     reset_peak_memory(device)
     state: ResumeState | None = None
-    loaded = load_state(folder.resume)
-    if loaded is not None:
-        state, weights, moments = loaded
+    found = newest_state(folder.resume)
+    if found is not None:
+        checkpoint, state = found
         if (state.config_sha256, state.data_sha256) != (config_sha256, data.manifest.data_sha256):
             raise UserError(f"{folder.resume} is of another configuration or data; delete it")
         if state.machine.device != device.type:
@@ -85,15 +103,15 @@ def train(
                 f"{folder.resume} was written on {state.machine.device}, and this is"
                 f" {device.type}: go on there, or delete it to train this run anew"
             )
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(weights[name])
-        optimiser.load(moments)
+        optimiser.make_tensors()
+        load_tensors(checkpoint, state, trainer.tensors(), ranks)
         machine = state.machine
     else:
         machine = describe_machine(config, device, training_seconds(config))
+    machine = shared(machine, ranks)
     start, earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
-    _cut_metrics(folder.metrics, start)
+    if ranks.first:
+        _cut_metrics(folder.metrics, start)
 
     trainer.compute_as(machine)
     weights_of = AnswerWeights(recipe.answer_weight, data.tokenizer)
@@ -101,7 +119,7 @@ def train(
     clock = time.perf_counter()
     for step in range(start, config.steps):
         factor = rate_factor(step, config.steps, recipe)
-        tokens = torch.from_numpy(batches.batch(step)).to(device)
+        tokens = torch.from_numpy(batches.batch(step))
         loss, grad_norm = trainer.gradients(tokens, weights_of(tokens))
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
             raise UserError(
@@ -113,7 +131,7 @@ def train(
 
         done = step + 1
         seconds = earlier_seconds + time.perf_counter() - clock
-        if done % recipe.log_every == 0 or done == config.steps:
+        if ranks.first and (done % recipe.log_every == 0 or done == config.steps):
             metrics = Metrics(
                 step=done,
                 tokens=done * recipe.batch_sequences * recipe.context,
@@ -130,21 +148,18 @@ def train(
             state = ResumeState(
                 step=done,
                 seconds=seconds,
-                peak_memory_bytes=peak_memory(device),
+                peak_memory_bytes=ranks.most(peak_memory(device), device),
                 machine=machine,
                 config_sha256=config_sha256,
                 data_sha256=data.manifest.data_sha256,
                 checksums={},
             )
-            # Parameters, not the state dict: a tied head is one tensor under two names.
-            weights = {name: value.detach() for name, value in model.named_parameters()}
-            save_state(folder.resume, state, weights, optimiser.tensors())
+            save_state(folder.resume, state, trainer.tensors(), ranks)
         if progress is not None:
             progress(done)
 
     assert state is not None, "the last step always saves"
     nats, scored_bytes, scored_tokens = validate(trainer, data)
-    save_checkpoint(folder.checkpoint, model, config, data.tokenizer)
     summary = Summary(
         validation_nats_per_token=nats / scored_tokens,
         validation_bits_per_byte=nats / math.log(2) / scored_bytes,
@@ -158,31 +173,44 @@ def train(
         machine=machine,
         data_sha256=data.manifest.data_sha256,
     )
-    write_record(folder.summary, summary)
-    shutil.rmtree(folder.resume)
+    if ranks.first:
+        model = trainer.model if ranks.parallel is None else whole_model(folder.resume, config)
+        save_checkpoint(folder.checkpoint, model, config, data.tokenizer)
+        write_record(folder.summary, summary)
+        shutil.rmtree(folder.resume)
+    ranks.wait()
     return summary
 
 
 @torch.no_grad()
 def validate(trainer: Trainer, data: PreparedData) -> tuple[float, int, int]:
-    """Scores the held-out tokens in consecutive windows.
+    """Scores the held-out tokens in consecutive windows, the ranks side by side.
 
     Returns:
         Summed loss in nats, bytes of the scored tokens, and their number.
     """
-    model, context = trainer.model.eval(), trainer.config.recipe.context
-    nats, scored_bytes, scored_tokens = 0.0, 0, 0
+    context, ranks = trainer.config.recipe.context, trainer.ranks
     rows = max(1, VALIDATION_BATCH_TOKENS // context)
     every = validation_windows(data.validation, context)
-    while group := list(itertools.islice(every, rows)):
-        windows = np.stack(group)
-        tokens = torch.from_numpy(windows).to(trainer.device)
-        with trainer.computing():
-            nats += model.loss(tokens).double().item() * tokens[:, 1:].numel()
-        scored_bytes += int(data.byte_lengths[windows[:, 1:]].sum())
-        scored_tokens += tokens[:, 1:].numel()
-    model.train()
-    return nats, scored_bytes, scored_tokens
+    batches = list(iter(lambda: list(itertools.islice(every, rows)), []))
+    nats, scored_bytes, scored_tokens = 0.0, 0, 0
+    trainer.model.eval()
+    for first in range(0, len(batches), ranks.copies):
+        # A rank without a batch of its own computes the last one with the others, uncounted:
+        # sharded parameters are gathered by all ranks at once.
+        own = first + ranks.rank % ranks.copies
+        windows = np.stack(batches[min(own, len(batches) - 1)])
+        of_batch = trainer.nats(torch.from_numpy(windows))
+        if own < len(batches):
+            nats += of_batch
+            scored_bytes += int(data.byte_lengths[windows[:, 1:]].sum())
+            scored_tokens += windows[:, 1:].size
+    trainer.model.train()
+    sums = torch.tensor(
+        [nats, scored_bytes, scored_tokens], dtype=torch.float64, device=trainer.device
+    )
+    nats, scored_bytes, scored_tokens = (ranks.total(sums) / (ranks.size // ranks.copies)).tolist()
+    return nats, round(scored_bytes), round(scored_tokens)
 
 
 def _claim(folder: RunFolder, config: RunConfig) -> None:

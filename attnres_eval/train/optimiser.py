@@ -1,5 +1,7 @@
 """Which parameters decay, and which optimiser trains which."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -41,6 +43,7 @@ class Optimiser:
 
     def __init__(self, model: Transformer, recipe: Recipe, learning_rate: float) -> None:
         groups = parameter_groups(model)
+        self.names = {parameter: name for name, parameter in model.named_parameters()}
         adamw_decayed = groups["tables"]
         self.parts: dict[str, torch.optim.Optimizer] = {}
         if recipe.optimizer == "muon":
@@ -78,22 +81,25 @@ class Optimiser:
             part.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All state tensors by name, for a checkpoint."""
+        """All state tensors by parameter, as `layers.0.mlp.down.weight.exp_avg`."""
         return {
-            f"{name}.{index}.{key}": value
-            for name, part in self.parts.items()
-            for index, state in part.state_dict()["state"].items()
-            for key, value in state.items()
+            f"{name}.{key}": value
+            for part in self.parts.values()
+            for name, parameter in self._named(part)
+            for key, value in part.state.get(parameter, {}).items()
         }
 
-    def load(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Takes back what `tensors` gave."""
-        for name, part in self.parts.items():
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            for full, value in tensors.items():
-                owner, index, key = full.split(".", 2)
-                if owner == name:
-                    state.setdefault(int(index), {})[key] = value
-            part.load_state_dict(
-                {"state": state, "param_groups": part.state_dict()["param_groups"]}
-            )
+    def make_tensors(self) -> None:
+        """Makes all state tensors before a first step, for a checkpoint to be read into."""
+        for part in self.parts.values():
+            for group in part.param_groups:
+                group["lr"] = 0.0
+                for parameter in group["params"]:
+                    parameter.grad = torch.zeros_like(parameter)
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def _named(self, part: torch.optim.Optimizer) -> Iterator[tuple[str, nn.Parameter]]:
+        for group in part.param_groups:
+            for parameter in group["params"]:
+                yield self.names[parameter], parameter

@@ -20,7 +20,7 @@ from attnres_eval.model.initialise import initialise
 from attnres_eval.model.kernels.switch import kernels
 from attnres_eval.model.residuals import build_residual
 from attnres_eval.model.residuals.base import QKV, Residual
-from attnres_eval.model.transformer import Transformer
+from attnres_eval.model.transformer import Transformer, rotary_table
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import VARIANTS, parse_options
 
@@ -219,6 +219,27 @@ def test_activation_checkpointing_changes_nothing(name: str, options: dict[str, 
         gradients.append([parameter.grad for parameter in model.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
+
+
+@pytest.mark.parametrize("by_kernels", [False, True])
+@every_case
+def test_a_history_goes_on_elsewhere(name: str, options: dict[str, Any], by_kernels: bool) -> None:
+    results = []
+    with kernels(by_kernels):
+        for packed in (False, True):
+            model = build(name, options)
+            residual, given = model.residual, tokens()
+            state = residual.start(model.embedding(given[:, :-1]))
+            rotary = rotary_table(torch.arange(given.shape[1] - 1)[None], SHAPE.head_dim)
+            for layer in range(SHAPE.n_layers):
+                if packed and layer:
+                    state = residual.unpack(residual.pack(state), layer)
+                state = model.through(state, range(layer, layer + 1), rotary)
+            loss = model.loss_of(residual.finish(state), given[:, 1:])
+            loss.backward()
+            results.append([loss, *(parameter.grad for parameter in model.parameters())])
+    for whole, in_parts in zip(*results, strict=True):
+        assert (in_parts - whole).abs().max() <= 1e-5 * whole.abs().max()
 
 
 @every_case

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from attnres_eval.data.prepare import PreparedData, prepare
+from attnres_eval.data.prepare import PreparedData, cache_folder, prepare
 from attnres_eval.study import RunConfig, Study
 
 
@@ -58,7 +58,12 @@ def make_run(corpus: Path) -> MakeRun:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    """A cache of its own for data; kernels are the user's, since compiling them takes 20 s."""
+    folder = tmp_path_factory.mktemp("cache")
+    kernels = cache_folder() / "kernels"
+    kernels.mkdir(parents=True, exist_ok=True)
+    (folder / "kernels").symlink_to(kernels)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -61,8 +61,8 @@ def test_weighted_loss_is_the_weighted_mean() -> None:
         for place in range(8):
             target = tokens[row, place + 1]
             total = total - weights[row, place] * F.log_softmax(logits[place], -1)[target]
-    torch.testing.assert_close(model.loss(tokens, weights), total / weights.sum())
-    torch.testing.assert_close(model.loss(tokens, torch.ones(3, 8)), model.loss(tokens))
+    torch.testing.assert_close(model.loss(tokens, weights / weights.sum()), total / weights.sum())
+    torch.testing.assert_close(model.loss(tokens, torch.full((3, 8), 1 / 24)), model.loss(tokens))
 
 
 def test_the_weight_reaches_training_and_not_the_held_out_loss(tmp_path: Path) -> None:
@@ -102,7 +102,9 @@ def test_the_weight_reaches_training_and_not_the_held_out_loss(tmp_path: Path) -
         batch = torch.from_numpy(batches.batch(0))
         model = Transformer(config.shape, "prenorm", config.parsed_options)
         initialise(model, 0)
-        expected = model.loss(batch, AnswerWeights(weight, data.tokenizer)(batch))
+        weights = AnswerWeights(weight, data.tokenizer)(batch)
+        shares = None if weights is None else weights / weights.sum()
+        expected = model.loss(batch, shares)
         assert line.loss == pytest.approx(expected.item(), rel=1e-5)
     # At a rate of nothing both are the same untrained model.
     assert first[1.0][0] != pytest.approx(first[50.0][0], rel=1e-4)

@@ -16,12 +16,14 @@ from torch.fx import GraphModule
 
 from attnres_eval.files import write_json
 from attnres_eval.model.initialise import initialise
+from attnres_eval.model.kernels.switch import kernels
 from attnres_eval.model.transformer import Transformer
 from attnres_eval.study import RunConfig
-from attnres_eval.train.compiler import keep_compiled_code
+from attnres_eval.train.compiler import compile_sublayers, keep_compiled_code
 from attnres_eval.variants import VARIANTS
 
 MakeRun = Callable[..., RunConfig]
+SLOW = pytest.mark.slow
 TOKENS = torch.arange(66).view(2, 33)
 
 
@@ -64,6 +66,39 @@ def traced(model: Transformer) -> Tensor:
 def test_every_variant_is_one_graph_that_torch_can_keep(variant: str, make_run: MakeRun) -> None:
     traced(model_of(make_run(variant))).backward()
     assert counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        name if name in {"block_attnres", "value_residual"} else pytest.param(name, marks=SLOW)
+        for name in VARIANTS
+    ],
+)
+def test_sublayers_of_every_variant_are_graphs_of_their_own(
+    variant: str, make_run: MakeRun
+) -> None:
+    eager, compiled = (model_of(make_run(variant)) for _ in range(2))
+    compile_sublayers(compiled, backend=captured)
+    with kernels(False):
+        losses = [model.loss(TOKENS) for model in (eager, compiled)]
+    for loss in losses:
+        loss.backward()
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
+    assert 2 <= counters["stats"]["unique_graphs"] <= 8
+    for (name, one), (_, other) in zip(
+        eager.named_parameters(), compiled.named_parameters(), strict=True
+    ):
+        assert one.grad is not None
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_sublayers_that_differ_in_weights_share_a_graph(make_run: MakeRun) -> None:
+    model = model_of(make_run())
+    compile_sublayers(model, backend=captured)
+    with kernels(False):
+        model.loss(TOKENS)
+    assert counters["stats"]["unique_graphs"] == 2
 
 
 def test_a_graph_with_activation_checkpointing_can_be_kept(make_run: MakeRun) -> None:

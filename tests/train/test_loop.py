@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import attnres_eval.model.hf  # noqa: F401  (registers the Auto classes)
 from attnres_eval.data.prepare import PreparedData
 from attnres_eval.errors import UserError
-from attnres_eval.files import write_json
+from attnres_eval.files import sha256_of_file, write_json
 from attnres_eval.records import Metrics, RunFolder, read_records
 from attnres_eval.study import RunConfig
 from attnres_eval.train.loop import train
 
+TENSORS = "shard-00001-model-00001-of-00001.safetensors"
 CLOCKS = {"seconds", "tokens_per_second"}
 
 
@@ -181,7 +182,7 @@ def test_folder_of_another_run_is_refused(
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])
-@pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "state.json"])
+@pytest.mark.parametrize("name", [TENSORS, "state.json"])
 def test_damaged_resume_state_is_noticed(
     name: str, damage: str, make_run: Any, data: PreparedData, tmp_path: Path
 ) -> None:
@@ -200,6 +201,35 @@ def test_damaged_resume_state_is_noticed(
     with pytest.raises(UserError, match=name):
         train(config, folder, data)
     assert not folder.finished
+
+
+def test_a_checkpoint_of_other_tensors_is_refused(
+    make_run: Any, data: PreparedData, tmp_path: Path
+) -> None:
+    config, folder = make_run(), RunFolder(tmp_path)
+    with pytest.raises(Killed):
+        train(config, folder, data, lambda done: _raise_at(done, 10))
+    (checkpoint,) = folder.resume.iterdir()
+    tensors = load_file(checkpoint / TENSORS)
+    stray = checkpoint / TENSORS.replace("shard-00001", "shard-00002")
+    save_file(tensors, stray)
+    with pytest.raises(UserError, match=r"shard-00002.* is damaged"):
+        train(config, folder, data)
+    stray.unlink()
+
+    state = json.loads((checkpoint / "state.json").read_text())
+    tensors["model.embedding.weight"] = tensors["model.embedding.weight"][:1].contiguous()
+    save_file(tensors, checkpoint / TENSORS)
+    state["checksums"] = {TENSORS: sha256_of_file(checkpoint / TENSORS)}
+    write_json(checkpoint / "state.json", state)
+    with pytest.raises(UserError, match="other tensors than this run's"):
+        train(config, folder, data)
+
+    (tmp_path / TENSORS).write_bytes((checkpoint / TENSORS).read_bytes())
+    state["checksums"][f"../../{TENSORS}"] = state["checksums"][TENSORS]
+    write_json(checkpoint / "state.json", state)
+    with pytest.raises(UserError, match="is damaged"):
+        train(config, folder, data)
 
 
 def _raise_at(done: int, step: int) -> None:
@@ -278,9 +308,8 @@ def test_resume_state_is_safetensors_only(
         train(make_run(), folder, data, lambda done: _raise_at(done, 15))
     (step,) = folder.resume.iterdir()
     assert step.name == "00000014"
-    assert {file.name for file in step.iterdir()} == {
-        "model.safetensors",
-        "optimiser.safetensors",
-        "state.json",
+    assert {file.name for file in step.iterdir()} == {TENSORS, "state.json"}
+    assert load_file(step / TENSORS).keys() >= {
+        "model.embedding.weight",
+        "optimiser.embedding.weight.exp_avg",
     }
-    assert load_file(step / "model.safetensors").keys() >= {"embedding.weight"}

@@ -38,6 +38,12 @@ class FullAttnRes(DepthAttention):
     def finish(self, state: Sources) -> Tensor:
         return self.mix(self.shape.n_sublayers, state)
 
+    def pack(self, state: Sources) -> tuple[Tensor, ...]:
+        return tuple(source.values_BTD for source in state)
+
+    def unpack(self, tensors: tuple[Tensor, ...], layer: int) -> Sources:
+        return tuple(self.source(values_BTD, first=2 * layer) for values_BTD in tensors)
+
     def decode_plan(self) -> DecodePlan | None:
         return self.plan_of(range(1, self.shape.n_sublayers + 1))
 
@@ -72,6 +78,9 @@ class BlockAttnRes(DepthAttention):
     and each then merges its partial sum by online softmax; the result is the same to rounding.
     The package flash-attn-res takes this form wherever it can compute it (see `flash`).
     """
+
+    closes_apart = False
+    """Whether a block leaves behind another sum than its readers see, the one of `close`."""
 
     def __init__(self, shape: ModelShape, options: BlockOptions) -> None:
         mixing = options if isinstance(options, BlockAttnResOptions) else BlockAttnResOptions()
@@ -142,6 +151,23 @@ class BlockAttnRes(DepthAttention):
     def finish(self, state: BlockState) -> Tensor:
         return self._read(state, self.shape.n_sublayers)
 
+    def pack(self, state: BlockState) -> tuple[Tensor, ...]:
+        """The running block's sum, where there is one, and the finished blocks."""
+        running = () if state.partial is None else (state.partial.values_BTD,)
+        closing = () if state.closing_BTD is None else (state.closing_BTD,)
+        return *running, *closing, *(source.values_BTD for source in state.finished)
+
+    def unpack(self, tensors: tuple[Tensor, ...], layer: int) -> BlockState:
+        sublayer = 2 * layer
+        in_block = self.block_end[sublayer - 1] > sublayer
+        running = (1 + self.closes_apart) * in_block
+        finished = tuple(self.source(values, first=sublayer) for values in tensors[running:])
+        state = self._open_block(finished, first=sublayer)
+        if not in_block:
+            return state
+        partial = self.source(tensors[0], sublayer, sublayer + 1)
+        return state._replace(partial=partial, closing_BTD=tensors[1] if running > 1 else None)
+
     def decode_plan(self) -> DecodePlan | None:
         ends = sorted(set(self.block_end.values()))
         return self.plan_of([1 + ends.index(end) for _, end in sorted(self.block_end.items())])
@@ -171,6 +197,8 @@ class BlockAttnRes(DepthAttention):
 
 class RmsBlockAttnRes(BlockAttnRes):
     """Block AttnRes whose finished blocks are sums of f_j / rms(f_j); the partial sum stays raw."""
+
+    closes_apart = True
 
     def close(self, state: BlockState, output_BTD: Tensor) -> Tensor:
         normed_BTD = self.normalise(output_BTD)

@@ -80,6 +80,17 @@ class Residual(nn.Module):
         """What the final norm sees: (B, T, D)."""
         raise TypeError(f"{type(self).__name__} must define finish")
 
+    def pack(self, state: Any) -> tuple[Tensor, ...]:
+        """The history between two layers as tensors, batch first, for another process to go on.
+
+        By default the state is a tensor or a tuple of them.
+        """
+        return (state,) if isinstance(state, Tensor) else tuple(state)
+
+    def unpack(self, tensors: tuple[Tensor, ...], layer: int) -> Any:
+        """The history that `pack` made tensors of, as `layer` finds it, which is not the first."""
+        return tensors[0] if len(tensors) == 1 else tensors
+
     def attend(
         self, state: Any, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor
     ) -> tuple[Any, Tensor, Tensor, Tensor]:

@@ -62,5 +62,15 @@ class DeltaAttnRes(DepthAttention):
             return DeltaState(stream, None, (*state.sources, self.source(change, first=end)))
         return DeltaState(stream, change, state.sources)
 
+    def pack(self, state: DeltaState) -> tuple[Tensor, ...]:
+        change = () if state.change_BTD is None else (state.change_BTD,)
+        return state.stream_BTD, *change, *(source.values_BTD for source in state.sources)
+
+    def unpack(self, tensors: tuple[Tensor, ...], layer: int) -> DeltaState:
+        stream_BTD, *rest = tensors
+        change_BTD = None if 2 * layer in self.ends else rest.pop(0)
+        sources = tuple(self.source(values_BTD, first=2 * layer) for values_BTD in rest)
+        return DeltaState(stream_BTD, change_BTD, sources)
+
     def finish(self, state: DeltaState) -> Tensor:
         return state.stream_BTD

@@ -58,5 +58,12 @@ class DenseFormer(Residual):
             (stream,) = weighted_sums(weights.float().unsqueeze(0), averaged)
         return DenseState(stream, blocks)
 
+    def pack(self, state: DenseState) -> tuple[Tensor, ...]:
+        return state.stream_BTD, *map(values_of, state.blocks)
+
+    def unpack(self, tensors: tuple[Tensor, ...], layer: int) -> DenseState:
+        stream_BTD, *blocks = tensors
+        return DenseState(stream_BTD, tuple(source(block, self.frozen) for block in blocks))
+
     def finish(self, state: DenseState) -> Tensor:
         return state.stream_BTD

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from attnres_eval.model.draw import uniform
 from attnres_eval.model.kernels.switch import kind
 from attnres_eval.model.residuals.base import Residual
-from attnres_eval.model.residuals.dense import Source, source, weighted_sums
+from attnres_eval.model.residuals.dense import Source, source, values_of, weighted_sums
 from attnres_eval.shape import ModelShape
 from attnres_eval.variants import Options
 
@@ -89,6 +89,15 @@ class LIMe(Residual):
 
     def write(self, state: LIMeState, sublayer: int, output_BTD: Tensor) -> LIMeState:
         return state._replace(stream_BTD=state.stream_BTD + output_BTD)
+
+    def pack(self, state: LIMeState) -> tuple[Tensor, ...]:
+        return state.stream_BTD, *state.memory_BGTX, *map(values_of, state.heads)
+
+    def unpack(self, tensors: tuple[Tensor, ...], layer: int) -> LIMeState:
+        stream_BTD, *memory = tensors
+        if memory[0].ndim == 4:
+            return LIMeState(stream_BTD, tuple(memory))
+        return LIMeState(stream_BTD, (), tuple(source(head, self.frozen) for head in memory))
 
     def finish(self, state: LIMeState) -> Tensor:
         return state.stream_BTD

@@ -89,5 +89,14 @@ class MUDDFormer(Residual):
         weights_BTCS = self.coefficient(dynamic.unflatten(-1, prior_CS.shape) + prior_CS)
         return weighted_sums(weights_BTCS, sources)
 
+    def pack(self, state: MUDDState) -> tuple[Tensor, ...]:
+        assert state.inputs is not None, "there is another layer"
+        return state.stream_BTD, *state.inputs, *map(values_of, state.sources)
+
+    def unpack(self, tensors: tuple[Tensor, ...], layer: int) -> MUDDState:
+        stream_BTD, q, k, v, *states = tensors
+        sources = tuple(source(one, self.frozen) for one in states)
+        return MUDDState(stream_BTD, QKV(q, k, v), sources)
+
     def finish(self, state: MUDDState) -> Tensor:
         return state.stream_BTD

@@ -55,5 +55,8 @@ class ValueResidual(Residual):
     def write(self, state: ValueState, sublayer: int, output_BTD: Tensor) -> ValueState:
         return state._replace(stream_BTD=state.stream_BTD + output_BTD)
 
+    def unpack(self, tensors: tuple[Tensor, ...], layer: int) -> ValueState:
+        return ValueState(*tensors)
+
     def finish(self, state: ValueState) -> Tensor:
         return state.stream_BTD
