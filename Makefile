@@ -1,4 +1,5 @@
 # `make reproduce` is the main job, `make test` the tests; both set up what they need first.
+# `make faults` kills, starves and damages studies, and prints what it measured.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One thread a process: tests and runs use the cores by being several.
 ONE_THREAD := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: setup setup-dev reproduce test test-full check bench docs clean
+.PHONY: setup setup-dev reproduce test test-full faults check bench docs clean
 
 setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
@@ -33,6 +34,9 @@ test: setup-dev
 
 test-full: setup-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+faults: setup-dev
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/faults
 
 check: setup-dev
 	$(BIN)/ruff format --check .

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attnres_eval.errors import UserError
+from attnres_eval.errors import UNWRITABLE, UserError, cannot_be_written, out_of_memory
+from attnres_eval.interrupt import ending_on_interrupt
 
 # torch and lm-eval take seconds to import: commands import what they need when they run.
 
@@ -26,6 +27,7 @@ Format = Annotated[
     typer.Option("--format", help="How to print the table."),
 ]
 StudyName = Annotated[str, typer.Argument(help="A study's YAML file, or a bundled study's name.")]
+ResultsName = Annotated[str, typer.Argument(help="A results folder of a study, or its URL.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of benchmarks: gpqa/, mmlu_pro/, bbh/, cmath/."),
@@ -39,6 +41,10 @@ def _print(rows: Any, format: str) -> None:
     from attnres_eval.report.formats import format_table
 
     print(format_table(rows, format))
+
+
+def _print_place(page: Path, mirror: Any) -> None:
+    print(f"report: {page if mirror is None else f'{mirror.url}/{page.name}'}")
 
 
 def _say(line: str) -> None:
@@ -105,11 +111,11 @@ def plan(
 @app.command()
 def variants(
     name: Annotated[str | None, typer.Argument(help="One variant: its documentation.")] = None,
-    d_model: Annotated[int, typer.Option(min=2)] = 512,
-    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 16,
+    d_model: Annotated[int, typer.Option(min=2, max=2**20)] = 512,
+    layers: Annotated[int, typer.Option(min=1, max=4096, help="Transformer blocks.")] = 16,
     heads: Annotated[int, typer.Option(min=1)] = 8,
-    vocab: Annotated[int, typer.Option(min=1)] = 32_000,
-    context: Annotated[int, typer.Option(min=1)] = 2048,
+    vocab: Annotated[int, typer.Option(min=1, max=2**31)] = 32_000,
+    context: Annotated[int, typer.Option(min=1, max=2**31)] = 2048,
     family: Annotated[str | None, typer.Option(help="Part of a family's name.")] = None,
     format: Format = "table",
 ) -> None:
@@ -135,7 +141,7 @@ def variants(
 
 @app.command()
 def reproduce(
-    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    out: Annotated[str, typer.Option(help="Folder of the results, or a URL: s3://bucket/name.")],
     study: Annotated[str | None, typer.Option(help="A study's file or name.")] = None,
     source: Annotated[
         Literal["paper"] | None, typer.Option(help="Draw published numbers instead.")
@@ -144,43 +150,62 @@ def reproduce(
         bool, typer.Option(help="Take over a folder whose study differs; its runs go.")
     ] = False,
     workers: Workers = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Ray's: auto or HOST:PORT; Ray's own choice by default.")
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(help="Of Ray, at most 1; by default 1 where there are any.", min=0),
+    ] = None,
     data_dir: DataDir = None,
     format: Format = "table",
 ) -> None:
     """Run a study from end to end, or reproduce the published plot; finished runs are kept."""
     if (study is None) == (source is None):
         raise UserError("reproduce: give either --study NAME or --source paper")
-    if study is None:
-        from attnres_eval.report.paper import reproduce_paper
+    from attnres_eval.report.build import build_report, export_table
+    from attnres_eval.study import load_study
+    from attnres_eval.sweep.choose import check_options, chosen_executor
+    from attnres_eval.sweep.storage import results_folder
 
-        report_page = reproduce_paper(out)
-        failures: dict[str, str] = {}
-    else:
-        from attnres_eval.report.build import build_report
-        from attnres_eval.study import load_study
-        from attnres_eval.sweep.executor import LocalExecutor, default_workers
-        from attnres_eval.sweep.run import run_study
+    check_options(executor, workers, address, gpus_per_run, runs=study is not None)
+    loaded = None if study is None else load_study(study)
+    failures: dict[str, str] = {}
+    with results_folder(out) as (folder, mirror):
+        if loaded is None:
+            from attnres_eval.report.paper import reproduce_paper
 
-        try:
-            result = run_study(
-                load_study(study),
-                out,
-                LocalExecutor(workers or default_workers()),
-                force=force,
-                data_dir=data_dir,
-                say=_say,
-            )
-        except KeyboardInterrupt:
-            _say("interrupted: run the same command again to go on")
-            raise
-        failures = result.failures
-        for name, failure in failures.items():
-            _say(f"run {name} has no result: {failure}")
-        report_page = build_report(out)
-    from attnres_eval.report.build import export_table
+            report_page = reproduce_paper(folder)
+        else:
+            from attnres_eval.sweep.run import run_study
 
-    print(export_table(out, "multipliers", format))
-    print(f"report: {report_page}")
+            shared = folder if mirror is None else None
+            try:
+                with chosen_executor(
+                    executor, workers, address, gpus_per_run, shared, _say
+                ) as chosen:
+                    result = run_study(
+                        loaded,
+                        folder,
+                        chosen,
+                        force=force,
+                        data_dir=data_dir,
+                        mirror=mirror,
+                        say=_say,
+                    )
+            except KeyboardInterrupt:
+                _say("interrupted: run the same command again to go on")
+                raise
+            failures = result.failures
+            for name, failure in failures.items():
+                _say(f"run {name} has no result: {failure}")
+            report_page = build_report(folder)
+        table = export_table(folder, "multipliers", format)
+    print(table)
+    _print_place(report_page, mirror)
     if failures:
         raise UserError(f"{len(failures)} runs failed; the report shows them as missing")
 
@@ -308,7 +333,7 @@ def lm_eval(context: typer.Context) -> None:
 
 @app.command()
 def calibrate(
-    results: Annotated[Path, typer.Argument(help="A results folder of a study.")],
+    results: ResultsName,
     rounds: Annotated[
         int | None, typer.Option(min=6, help="Turns of each pair; the study's number by default.")
     ] = None,
@@ -317,30 +342,89 @@ def calibrate(
     """Time a study's training steps side by side on this machine, anew; leave it idle meanwhile."""
     from attnres_eval.analysis.step_times import step_times_table
     from attnres_eval.sweep.calibration import calibrate_folder
+    from attnres_eval.sweep.storage import results_folder
 
-    study, calibration = calibrate_folder(results, rounds)
+    with results_folder(results) as (folder, _):
+        study, calibration = calibrate_folder(folder, rounds)
     _print(step_times_table(study, calibration), format)
     _say(f"to have it in tables and page: attnres-eval report {results}")
 
 
 @app.command()
-def report(results: Annotated[Path, typer.Argument(help="A results folder.")]) -> None:
+def report(results: ResultsName) -> None:
     """Rebuild tables, figures and report from a folder's records."""
     from attnres_eval.report.build import build_report
+    from attnres_eval.sweep.storage import results_folder
 
-    print(f"report: {build_report(results)}")
+    with results_folder(results) as (folder, mirror):
+        report_page = build_report(folder)
+    _print_place(report_page, mirror)
 
 
 @app.command()
 def export(
-    results: Annotated[Path, typer.Argument(help="A results folder.")],
+    results: ResultsName,
     table: Annotated[str, typer.Option(help="losses, differences, fits, multipliers ...")],
     format: Format = "table",
 ) -> None:
     """Print one table of a results folder."""
     from attnres_eval.report.build import export_table
+    from attnres_eval.sweep.storage import results_folder
 
-    print(export_table(results, table, format))
+    with results_folder(results) as (folder, _):
+        text = export_table(folder, table, format)
+    print(text)
+
+
+@app.command()
+def fit(
+    file: Annotated[Path, typer.Argument(help="A CSV file, one row a run.")],
+    form: Annotated[
+        Literal["power", "parametric"],
+        typer.Option(
+            help="power: columns label, compute, loss, and seed and size where there are any;"
+            " parametric: columns params, tokens, loss."
+        ),
+    ] = "power",
+    baseline: Annotated[
+        str | None, typer.Option(help="Label to compare with; the file's first by default.")
+    ] = None,
+    table: Annotated[
+        Literal["multipliers", "fits"], typer.Option(help="Which table of the power laws.")
+    ] = "multipliers",
+    format: Format = "table",
+) -> None:
+    """Fit scaling curves to the runs of any CSV file: power laws with multipliers, or L(N, D)."""
+    from attnres_eval.analysis.fit_file import parametric_row, power_tables
+
+    if form == "parametric":
+        if baseline is not None:
+            raise UserError("fit: --baseline is for --form power")
+        _print([parametric_row(file)], format)
+        return
+    fits, found = power_tables(file, baseline)
+    _print(found if table == "multipliers" else fits, format)
+
+
+@app.command()
+def power(
+    results: Annotated[Path, typer.Argument(help="A results folder: its sizes, noise, exponent.")],
+    multipliers: Annotated[
+        str, typer.Option(help="True multipliers, divided by commas.")
+    ] = "1,1.05,1.1,1.25",
+    seeds: Annotated[str, typer.Option(help="Numbers of seeds, divided by commas.")] = "2,3,5,10",
+    format: Format = "table",
+) -> None:
+    """Simulate what a study's design can see: bias, coverage and power of its multipliers."""
+    from attnres_eval.analysis.collect import collect
+    from attnres_eval.analysis.power import power_table
+
+    try:
+        truths = [float(word) for word in multipliers.split(",")]
+        numbers = [int(word) for word in seeds.split(",")]
+    except ValueError as error:
+        raise UserError(f"power: numbers divided by commas are wanted ({error})") from None
+    _print(power_table(collect(results), truths, numbers), format)
 
 
 @app.command()
@@ -381,12 +465,25 @@ def bench(
 
 
 def main() -> None:
-    """Runs the command line. A user's error is one line on stderr and exit code 2.
+    """Runs the command line. What a user can help is one line on stderr and exit code 2.
 
-    Typer ends with 130 on an interrupt.
+    An interrupt ends with 130.
     """
     try:
-        app()
+        with ending_on_interrupt():
+            app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _fail(cannot_be_written(error.filename or "a file", error))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        _fail("memory is used up: take a smaller size or batch, or fewer --workers")
+
+
+def _fail(line: str) -> None:
+    _say(f"error: {line}")
+    sys.exit(2)

@@ -11,7 +11,13 @@ results/<study>/
   runs/<run>/resume/            what a killed run continues from; gone when it has finished
   runs/<run>/evaluation/<task>.json   TaskRecord, no benchmark text
   runs/<run>/inspection.json    InspectionRecord; of the largest size's runs
+  runs/<run>/failure.json       Failure; gone when the run is tried again
   tables/ figures/ report.html report.md
+  .lock .holder.json            who works in the folder, and in a run's (`attnres_eval.lock`)
+
+Every JSON record ends with `record_sha256`, the hash of the rest, so that a digit that changed on
+disk is noticed; records of earlier versions have none and are read without. The summary holds the
+hashes of the files that have no place for their own: metrics and checkpoint.
 """
 
 from pathlib import Path
@@ -27,13 +33,19 @@ from pydantic import (
 )
 
 from attnres_eval.errors import UserError
-from attnres_eval.files import read_json, read_jsonl, write_json
+from attnres_eval.files import (
+    read_json,
+    read_jsonl,
+    sha256_of_file,
+    sha256_of_json,
+    write_json,
+)
 
 
 class Record(BaseModel):
-    """A record on disk: unknown keys are refused."""
+    """A record on disk: unknown keys are refused, as are numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -97,6 +109,15 @@ class Summary(Record):
     machine: Machine
     data_sha256: str
     """Hash of the tokenizer and the token files."""
+    files_sha256: dict[str, str] = {}
+    """Hashes of the metrics and of the checkpoint's files, by path in the run's folder; empty in
+    records of earlier versions."""
+
+
+class Failure(Record):
+    """Why a run has no result, or not all of it."""
+
+    reason: str
 
 
 class QuestionRecord(Record):
@@ -230,6 +251,7 @@ class RunFolder:
         self.resume = path / "resume"
         self.evaluation = path / "evaluation"
         self.inspection = path / "inspection.json"
+        self.failure = path / "failure.json"
 
     @property
     def finished(self) -> bool:
@@ -253,12 +275,12 @@ def run_folders(results: Path) -> list[RunFolder]:
 
 
 def read_record(path: Path, kind: type[R]) -> R:
-    """Reads one record and checks it against its schema.
+    """Reads one record and checks it against its hash and its schema.
 
     Raises:
-        UserError: missing, not JSON, or not of the schema.
+        UserError: missing, not JSON, changed since it was written, or not of the schema.
     """
-    return _validate(read_json(path), kind, str(path))
+    return _validate(read_sealed(path), kind, str(path))
 
 
 def read_records(path: Path, kind: type[R]) -> list[R]:
@@ -269,9 +291,58 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     ]
 
 
-def write_record(path: Path, record: Record) -> None:
-    """Writes one record, whole or not at all."""
-    write_json(path, record.model_dump(mode="json"))
+def write_record(path: Path, record: BaseModel) -> None:
+    """Writes one record with its hash, whole or not at all."""
+    write_sealed(path, record.model_dump(mode="json"))
+
+
+SEAL = "record_sha256"
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Writes one JSON object with the hash of the rest as its last key."""
+    write_json(path, {**value, SEAL: sha256_of_json(value)})
+
+
+def read_sealed(path: Path) -> Any:
+    """Reads one JSON object without its hash, which is checked where there is one.
+
+    Raises:
+        UserError: missing, not JSON, or changed since it was written.
+    """
+    value = read_json(path)
+    if isinstance(value, dict) and SEAL in value:
+        found = value.pop(SEAL)
+        if found != _sha256(value):
+            raise UserError(
+                f"{path} has changed since it was written: its content has not the hash that it"
+                " names; delete it and run again"
+            )
+    return value
+
+
+def _sha256(value: Any) -> str | None:
+    try:
+        return sha256_of_json(value)
+    except ValueError:  # an infinite number, which nothing of ours writes
+        return None
+
+
+def check_files(folder: RunFolder, summary: Summary, below: Path) -> None:
+    """Checks the files of a finished run at or below a path against the summary's hashes.
+
+    Raises:
+        UserError: one of them is missing or has changed.
+    """
+    for name, sha256 in summary.files_sha256.items():
+        file = folder.path / name
+        if file != below and below not in file.parents:
+            continue
+        if not file.is_file() or sha256_of_file(file) != sha256:
+            what = "has changed since the run ended" if file.is_file() else "is missing"
+            raise UserError(
+                f"{file} {what}; delete {folder.path} and run the study again to train it anew"
+            )
 
 
 def _validate(value: Any, kind: type[R], source: str) -> R:

@@ -1,6 +1,16 @@
 """The size of a decoder, and how its sublayers fall into blocks."""
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Width = Annotated[PositiveInt, Field(le=2**20)]
+"""Widths beyond this are slips of the pen: costs are computed for what could be built."""
+Hidden = Annotated[PositiveInt, Field(le=2**24)]
+"""Of an MLP."""
+Layers = Annotated[PositiveInt, Field(le=4096)]
+"""The costs of some variants take time that grows with the square of the depth."""
+Tokens = Annotated[PositiveInt, Field(le=2**31)]
 
 
 class ModelShape(BaseModel):
@@ -11,15 +21,15 @@ class ModelShape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    d_model: PositiveInt
-    n_layers: PositiveInt
+    d_model: Width
+    n_layers: Layers
     """Number of transformer blocks."""
-    n_heads: PositiveInt
-    n_kv_heads: PositiveInt
-    head_dim: PositiveInt
-    d_ff: PositiveInt
-    vocab_size: PositiveInt
-    context: PositiveInt
+    n_heads: Width
+    n_kv_heads: Width
+    head_dim: Width
+    d_ff: Hidden
+    vocab_size: Tokens
+    context: Tokens
     """Longest sequence that the model is trained on, in tokens."""
     tied_head: bool = True
     qk_norm: bool = False

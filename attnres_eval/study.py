@@ -18,36 +18,38 @@ from pydantic import (
 
 from attnres_eval.cost import Cost, matrix_parameters, model_cost
 from attnres_eval.errors import UserError
-from attnres_eval.shape import ModelShape, default_d_ff
+from attnres_eval.shape import Hidden, Layers, ModelShape, Tokens, Width, default_d_ff
 from attnres_eval.variants import Options, parse_options
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$", max_length=60)]
 StudyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1e6)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Strict(BaseModel):
     """A part of a study file: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Size(Strict):
     """One rung of the ladder."""
 
-    d_model: PositiveInt
-    n_layers: PositiveInt
+    d_model: Width
+    n_layers: Layers
     """Transformer blocks; each holds two sublayers."""
-    n_heads: PositiveInt
-    n_kv_heads: PositiveInt | None = None
+    n_heads: Width
+    n_kv_heads: Width | None = None
     """Grouped-query attention; as many as `n_heads` where absent."""
-    d_ff: PositiveInt | None = None
+    d_ff: Hidden | None = None
     """SwiGLU width; 8/3 of d_model, rounded up to a multiple of 8, where absent."""
-    head_dim: PositiveInt | None = None
+    head_dim: Width | None = None
     """Width of a head; d_model over n_heads where absent."""
-    tokens: PositiveInt | None = None
+    tokens: Annotated[int, Field(gt=0, le=10**15)] | None = None
     """Training tokens; by the recipe's `tokens_per_parameter` where absent."""
-    batch_sequences: PositiveInt | None = None
+    batch_sequences: Tokens | None = None
     """Sequences a step; the recipe's where absent."""
     learning_rate: PositiveFloat | None = None
     """Peak rate of AdamW at this size; by the recipe where absent."""
@@ -73,10 +75,10 @@ class Size(Strict):
 class Data(Strict):
     """Text and tokens."""
 
-    corpora: dict[str, PositiveFloat] = Field(default={"commonsense": 1.0}, min_length=1)
+    corpora: dict[str, Share] = Field(default={"commonsense": 1.0}, min_length=1)
     """Share of the training tokens by corpus: `commonsense`, `reasoning`, `reasoning:FAMILY`,
     `file:PATH` or `hf:NAME`."""
-    vocab_size: int = Field(default=4096, ge=257)
+    vocab_size: int = Field(default=4096, ge=257, le=2**31)
     """Entries of the byte-level BPE: 256 bytes, one end-of-text mark, the rest merges."""
     validation_tokens: PositiveInt = 262_144
     """Held-out tokens on which every run is scored, at most."""
@@ -96,13 +98,13 @@ class ModelOptions(Strict):
 class Recipe(Strict):
     """How every model of a study is trained, whatever its residual."""
 
-    context: PositiveInt = 256
-    batch_sequences: PositiveInt = 16
+    context: Tokens = 256
+    batch_sequences: Tokens = 16
     """Sequences a step; a step holds `batch_sequences * context` tokens."""
-    micro_batch_sequences: PositiveInt | None = None
+    micro_batch_sequences: Tokens | None = None
     """Sequences that a process computes at once, adding up the gradients of its share of a step;
     all of its share where absent."""
-    tokens_per_parameter: PositiveFloat = 20.0
+    tokens_per_parameter: float = Field(default=20.0, gt=0, le=1e6)
     """Training tokens over the matrix parameters of a PreNorm model of the same size."""
     answer_weight: PositiveFloat = 1.0
     """Weight of a token behind ` =` in the training loss: it answers a question of the corpora
@@ -168,7 +170,7 @@ class RunConfig(Strict):
     options: dict[str, Any]
     size: str
     shape: ModelShape
-    seed: NonNegativeInt
+    seed: Seed
     data: Data
     recipe: Recipe
     steps: PositiveInt
@@ -217,7 +219,7 @@ class Study(Strict):
     baseline: Name = "prenorm"
     """Label that the others are compared with."""
     sizes: dict[Name, Size] = Field(min_length=1)
-    seeds: list[NonNegativeInt] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
     data: Data = Data()
     model: ModelOptions = ModelOptions()
     recipe: Recipe = Recipe()
@@ -345,6 +347,20 @@ def _describe(error: ValidationError, source: str) -> str:
     return f"{source}: {key + ': ' if key else ''}{message}{more}"
 
 
+LARGEST_STUDY = 1_000_000
+"""Characters; more would be read for minutes."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only. A few lines of aliases can stand for more than fits into memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.YAMLError(f"line {mark.line + 1}: aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+
 def parse_study(text: str, source: str) -> Study:
     """Reads a study from YAML.
 
@@ -355,9 +371,11 @@ def parse_study(text: str, source: str) -> Study:
     Raises:
         UserError: not YAML, an unknown key, or a value that makes no sense.
     """
+    if len(text) > LARGEST_STUDY:
+        raise UserError(f"{source}: is larger than any study, {LARGEST_STUDY:,} characters")
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        values = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{source}: a study is a mapping of keys to values")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from attnres_eval.files import write_json
+from attnres_eval.files import sha256_of_file
 from attnres_eval.records import (
     Calibration,
     GeneratedRecord,
@@ -22,6 +22,7 @@ from attnres_eval.records import (
     calibration_file,
     task_file,
     write_record,
+    write_sealed,
 )
 from attnres_eval.study import RunConfig, Study
 
@@ -103,7 +104,7 @@ def fabricate(
     shared = {
         (size, seed): random.normal(0, seed_noise) for size in study.sizes for seed in study.seeds
     }
-    write_json(folder / "study.json", study.model_dump(mode="json"))
+    write_record(folder / "study.json", study)
     if step_times is not None:
         write_record(calibration_file(folder), calibration(study, step_times))
     for config in study.runs():
@@ -112,7 +113,7 @@ def fabricate(
         loss = (e + a * compute**-alpha) * math.exp(deviation)
         run = RunFolder(folder / "runs" / config.run)
         if config.run in missing:
-            write_record(run.config, config)  # type: ignore[arg-type]
+            write_record(run.config, config)
             continue
         _write_run(run, config, loss)
         if inspected and config.size == study.largest_size:
@@ -142,8 +143,8 @@ def fabricate(
 def _write_run(run: RunFolder, config: RunConfig, loss: float) -> None:
     cost = config.cost()
     speed = 1e9 / cost.training_flops_per_token * (1.0 if config.label == "prenorm" else 0.8)
-    write_record(run.config, config)  # type: ignore[arg-type]
-    write_json(run.cost, cost.as_dict())
+    write_record(run.config, config)
+    write_sealed(run.cost, cost.as_dict())
     lines = [
         Metrics(
             step=step,
@@ -172,6 +173,7 @@ def _write_run(run: RunFolder, config: RunConfig, loss: float) -> None:
             peak_memory_bytes=100_000_000,
             machine=MACHINE,
             data_sha256="f" * 64,
+            files_sha256={run.metrics.name: sha256_of_file(run.metrics)},
         ),
     )
 

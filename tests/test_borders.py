@@ -13,12 +13,12 @@ import attnres_eval
 
 PACKAGE = Path(attnres_eval.__file__).parent
 ORDER = [
-    {"errors", "processor", "shape"},
+    {"errors", "interrupt", "processor", "shape"},
     {"files", "hardware", "pipeline_cost", "variants"},
     {"cost", "kept"},
     {"memory"},
     {"study", "records", "reference", "catalogue"},
-    {"estimate", "reasoning"},
+    {"estimate", "lock", "reasoning"},
     {"data"},
     {"model"},
     {"train"},
@@ -46,6 +46,9 @@ TORCH_FREE = [
     "memory",
     "pipeline_cost",
     "sweep.plan_command",
+    "sweep.choose",
+    "sweep.ray_executor",
+    "sweep.storage",
     "analysis.tables",
     "analysis.depth",
     "analysis.paper",

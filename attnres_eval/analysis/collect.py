@@ -1,7 +1,8 @@
 """From a results folder's records to frames. A run without a result is a row without numbers."""
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,19 @@ import pandas as pd
 
 from attnres_eval.cost import PFLOPS_DAY, Cost
 from attnres_eval.errors import UserError
-from attnres_eval.files import read_json
 from attnres_eval.records import (
     Calibration,
+    Failure,
     InspectionRecord,
     Machine,
     Metrics,
     RunFolder,
     Summary,
     TaskRecord,
+    check_files,
     read_record,
     read_records,
+    read_sealed,
 )
 from attnres_eval.study import RunConfig, Study
 from attnres_eval.sweep.folder import read_calibration, read_study
@@ -44,6 +47,8 @@ class Results:
     """Where each finished run ran."""
     inspections: dict[str, InspectionRecord]
     """By run, of the finished runs that were inspected."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why a run has no result, or not all of it, by run; none where that is not recorded."""
     calibration: Calibration | None = None
     """Step times on one machine; None where they were not calibrated."""
 
@@ -63,13 +68,17 @@ def collect(path: Path) -> Results:
     study = read_study(path)
     rows, curves = [], []
     tasks: dict[str, list[TaskRecord]] = {}
-    machines, inspections = {}, {}
+    machines, inspections, failures = {}, {}, {}
     for config in study.runs():
         folder = RunFolder(path / "runs" / config.run)
         _check_config(folder, config)
+        if folder.failure.is_file():
+            failures[config.run] = read_record(folder.failure, Failure).reason
         summary = read_record(folder.summary, Summary) if folder.finished else None
         cost = config.cost() if summary is None else _read_cost(folder.cost)
         rows.append(run_row(config, cost, summary))
+        if summary is not None:
+            check_files(folder, summary, folder.metrics)
         if folder.metrics.is_file() and summary is not None:
             curves += [_metrics_row(config, line) for line in read_records(folder.metrics, Metrics)]
         if summary is not None:
@@ -95,6 +104,7 @@ def collect(path: Path) -> Results:
         tasks=tasks,
         machines=machines,
         inspections=inspections,
+        failures=failures,
         calibration=read_calibration(path, study),
     )
 
@@ -150,10 +160,15 @@ def _natural(name: str) -> list[tuple[str, int]]:
 
 def _read_cost(path: Path) -> Cost:
     """What the run wrote down: a later release may count otherwise."""
+    values = read_sealed(path)
     try:
-        return Cost(**read_json(path))
+        cost = Cost(**values)
     except TypeError as error:
         raise UserError(f"{path} is no Cost ({error}); delete the run and run again") from None
+    sane = all(isinstance(v, int | float) and 0 <= v < math.inf for v in values.values())
+    if not sane or cost.matrix_parameters == 0:
+        raise UserError(f"{path} is no Cost (its counts are not); delete the run and run again")
+    return cost
 
 
 def run_row(config: RunConfig, cost: Cost, summary: Summary | None) -> dict[str, Any]:
@@ -188,8 +203,8 @@ def run_row(config: RunConfig, cost: Cost, summary: Summary | None) -> dict[str,
         "tokens_per_second": "tokens_per_second",
         "peak_memory_bytes": "peak_memory_bytes",
     }
-    for column, field in measured.items():
-        row[column] = np.nan if summary is None else float(getattr(summary, field))
+    for column, name in measured.items():
+        row[column] = np.nan if summary is None else float(getattr(summary, name))
     row["data_sha256"] = None if summary is None else summary.data_sha256
     return row
 

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from attnres_eval.analysis.fit import NoFitError, fit_power
@@ -18,6 +19,9 @@ from attnres_eval.analysis.intervals import Array, t_quantile
 from attnres_eval.analysis.multiplier import FREE, PER_PAIR, SHARED
 
 DRAWS = 4000
+MOST_LOSSES = 4_000_000
+"""Losses that are drawn in all: fewer studies where a study has over a thousand runs."""
+LEAST_DRAWS = 400
 SEED = 20260315
 
 
@@ -86,7 +90,7 @@ def simulate_coverage(
         runs: finished runs with columns label, size, seed, compute, loss.
         baseline: the label to compare with.
         targets: compute at which each label is compared.
-        draws: simulated studies.
+        draws: simulated studies, at most.
         noise: what to draw; estimated from the runs by default.
 
     Returns:
@@ -110,50 +114,91 @@ def simulate_coverage(
     ):
         return {}
     x = np.log(computes.to_numpy(np.float64))
-    n_labels, n_sizes = x.shape
-    # Plain power laws in natural units: only differences of log a matter below.
-    true_y = truth.log_a[:, None] - truth.alpha * x
-    random = np.random.default_rng(SEED)
-    y = (
-        true_y
-        + noise.common * random.standard_normal((draws, n_seeds, 1, n_sizes))
-        + noise.own * random.standard_normal((draws, n_seeds, n_labels, n_sizes))
-    )
-    deviation = x - x.mean(axis=1, keepdims=True)
-    squares = np.sum(deviation**2, axis=1)
-    own_alpha = -np.sum(y * deviation, axis=-1) / squares
-    seed_alpha = -np.sum(y * deviation, axis=(-2, -1)) / squares.sum()
-    pooled_alpha = seed_alpha.mean(axis=1)
-
+    draws = min(draws, max(LEAST_DRAWS, MOST_LOSSES // (n_seeds * x.size)))
+    drawn = Drawn(x, truth.log_a, truth.alpha, noise, n_seeds, draws)
     b = truth.labels.index(baseline)
     covered: dict[tuple[str, str], Coverage] = {}
     for v, label in enumerate(truth.labels):
         if v == b:
             continue
         true_log = float((truth.log_a[b] - truth.log_a[v]) / truth.alpha)
+        for model, estimates in drawn.log_multipliers(b, v, targets[label]).items():
+            inside = estimates.holds(true_log)
+            share = float(np.mean(inside))
+            covered[label, model] = Coverage(share, math.sqrt(share * (1 - share) / draws))
+    return covered
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """One model's estimates of log M in simulated studies."""
+
+    logs: Array
+    """(draws, n): those that an interval is taken over."""
+    usable: npt.NDArray[np.bool_]
+    """(draws,): whether the exponents were positive; there is no multiplier where they were not."""
+
+    @property
+    def centre(self) -> Array:
+        """(draws,): the estimate of each study."""
+        return np.asarray(self.logs.mean(axis=1))
+
+    @property
+    def reach(self) -> Array:
+        """(draws,): how far its interval goes to each side."""
+        n = self.logs.shape[1]
+        return np.asarray(t_quantile(n - 1) * self.logs.std(axis=1, ddof=1) / math.sqrt(n))
+
+    def holds(self, log: float) -> npt.NDArray[np.bool_]:
+        """(draws,): whether there is an interval, and the number is in it."""
+        return np.asarray((np.abs(self.centre - log) <= self.reach) & self.usable)
+
+
+class Drawn:
+    """Simulated studies of every label at every size with every seed, each fitted from scratch."""
+
+    def __init__(
+        self, x_VS: Array, log_a_V: Array, alpha: float, noise: Noise, n_seeds: int, draws: int
+    ) -> None:
+        """Draws them.
+
+        Args:
+            x_VS: log compute of V labels at S sizes.
+            log_a_V: true factor of each label; only differences matter.
+            alpha: true exponent.
+            noise: of log loss.
+            n_seeds: seeds of each study.
+            draws: studies.
+        """
+        n_labels, n_sizes = x_VS.shape
+        random = np.random.default_rng(SEED)
+        # (draws, seeds, labels, sizes); plain power laws in natural units.
+        self._y = (
+            (log_a_V[:, None] - alpha * x_VS)
+            + noise.common * random.standard_normal((draws, n_seeds, 1, n_sizes))
+            + noise.own * random.standard_normal((draws, n_seeds, n_labels, n_sizes))
+        )
+        deviation = x_VS - x_VS.mean(axis=1, keepdims=True)
+        squares = np.sum(deviation**2, axis=1)
+        self._x = x_VS
+        self._own_alpha = -np.sum(self._y * deviation, axis=-1) / squares
+        self._seed_alpha = -np.sum(self._y * deviation, axis=(-2, -1)) / squares.sum()
+
+    def log_multipliers(self, b: int, v: int, target: float) -> dict[str, Estimates]:
+        """Estimates of log M of label `v` over label `b` by model, the free one at a compute."""
+        x, y, own_alpha, seed_alpha = self._x, self._y, self._own_alpha, self._seed_alpha
+        pooled_alpha = seed_alpha.mean(axis=1)
         compute = x[b] - x[v]
         loss = y[:, :, b] - y[:, :, v]
         shared = compute.mean() + loss.mean(axis=-1) / seed_alpha
         pairs = compute + loss / pooled_alpha[:, None, None]
-        at = math.log(targets[label])
+        at = math.log(target)
         curves = [
             y[:, :, k].mean(axis=-1) - own_alpha[:, :, k] * (at - x[k].mean()) for k in (b, v)
         ]
         free = (curves[0] - curves[1]) / own_alpha[:, :, b]
-        usable = {
-            SHARED: (shared, seed_alpha.min(axis=1) > 0),
-            PER_PAIR: (pairs.reshape(draws, -1), pooled_alpha > 0),
-            FREE: (free, own_alpha[:, :, [b, v]].min(axis=(1, 2)) > 0),
+        return {
+            SHARED: Estimates(shared, seed_alpha.min(axis=1) > 0),
+            PER_PAIR: Estimates(pairs.reshape(len(y), -1), pooled_alpha > 0),
+            FREE: Estimates(free, own_alpha[:, :, [b, v]].min(axis=(1, 2)) > 0),
         }
-        for model, (logs, positive) in usable.items():
-            covered[label, model] = _coverage(logs, true_log, positive)
-    return covered
-
-
-def _coverage(logs: Array, truth: float, positive: np.ndarray) -> Coverage:
-    """logs: (draws, n) estimates over which each interval is taken."""
-    draws, n = logs.shape
-    error = logs.std(axis=1, ddof=1) / math.sqrt(n)
-    inside = np.abs(logs.mean(axis=1) - truth) <= t_quantile(n - 1) * error
-    share = float(np.mean(inside & positive))
-    return Coverage(share, math.sqrt(share * (1 - share) / draws))

@@ -10,10 +10,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
+from scipy import optimize, sparse, special, stats
 
 from attnres_eval.analysis.fit import NoFitError, fit_power
 from attnres_eval.analysis.intervals import Array
@@ -23,8 +24,8 @@ MIN_SIZES = 4
 SIGNIFICANCE = 0.05
 """Of the F-test by which E has to improve on the plain power law."""
 
-Model = Callable[[Array], tuple[Array, Array]]
-"""Parameters (k,) to residuals (n,) and their Jacobian (n, k)."""
+Model = Callable[[Array], tuple[Array, Any]]
+"""Parameters (k,) to residuals (n,) and their Jacobian (n, k), dense or sparse."""
 
 
 def minimise_huber(
@@ -121,12 +122,18 @@ def fit_irreducible(points: pd.DataFrame) -> IrreducibleFit:
     x = x - centre
     y = np.log(points["loss"].to_numpy(np.float64))
     indicator = (index[:, None] == np.arange(len(labels))).astype(np.float64)
+    # A run's residual depends on three parameters, however many labels there are.
+    shape = (len(y), len(labels) + 2)
+    ones = np.ones_like(index)
+    columns = np.column_stack([index, ones * len(labels), ones * (len(labels) + 1)])
+    rows = np.arange(0, columns.size + 1, 3)
 
     def model(parameters: Array) -> tuple[Array, Array]:
         log_a, log_e, alpha = parameters[:-2], parameters[-2], parameters[-1]
         reducible = log_a[index] - alpha * x
         share = special.expit(reducible - log_e)
-        jacobian = np.column_stack([indicator * share[:, None], 1 - share, -x * share])
+        slopes = np.column_stack([share, 1 - share, -x * share])
+        jacobian = sparse.csr_array((slopes.ravel(), columns.ravel(), rows), shape=shape)
         return np.logaddexp(reducible, log_e) - y, jacobian
 
     lowest = float(y.min())
@@ -170,7 +177,12 @@ def _f_test(model: Model, start: Array, plain_squares: float, n_points: int) -> 
     if freedom < 1:
         return 1.0
     refined = optimize.least_squares(
-        lambda p: model(p)[0], start, jac=lambda p: model(p)[1], xtol=1e-14, ftol=1e-14, gtol=1e-14
+        lambda p: model(p)[0],
+        start,
+        jac=lambda p: model(p)[1].toarray(),
+        xtol=1e-14,
+        ftol=1e-14,
+        gtol=1e-14,
     )
     squares = 2 * float(refined.cost)
     statistic = max(0.0, plain_squares - squares) / (max(squares, 1e-300) / freedom)

@@ -22,15 +22,16 @@ Models, each a row of the table:
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from attnres_eval.analysis.fit import NoFitError, fit_power
+from attnres_eval.analysis.fit import NoFitError, PowerFit, fit_power
 from attnres_eval.analysis.intervals import NO_INTERVAL, Array, Interval, t_interval
-from attnres_eval.analysis.irreducible import fit_irreducible
+from attnres_eval.analysis.irreducible import IrreducibleFit, fit_irreducible
 
 SHARED = "shared exponent"
 PER_PAIR = "shared exponent, per pair"
@@ -83,18 +84,39 @@ def pair_log_multipliers(pairs: pd.DataFrame, alpha: float) -> Array:
     return np.asarray(compute + loss / alpha, dtype=np.float64)
 
 
-def shared_log_multiplier(runs: pd.DataFrame, baseline: str, label: str) -> float:
-    """Log M under one exponent for all labels of `runs`. Raises NoFitError."""
-    pairs = pair_runs(runs, baseline, label)
-    return float(pair_log_multipliers(pairs, fit_power(runs).alpha).mean())
+F = TypeVar("F")
 
 
-def free_log_multiplier(runs: pd.DataFrame, baseline: str, label: str, target: float) -> float:
-    """Log M at the compute `target` under an exponent for each label. Raises NoFitError."""
-    ours = fit_power(runs[runs["label"] == label])
-    theirs = fit_power(runs[runs["label"] == baseline])
-    difference = theirs.log_loss(baseline, target) - ours.log_loss(label, target)
-    return float(difference / theirs.alpha)
+class Fits:
+    """Fits to some runs that several labels need, each made once."""
+
+    def __init__(self, runs: pd.DataFrame) -> None:
+        self._runs = runs
+        self._by_seed = dict(list(runs.groupby("seed")))
+        self._known: dict[Hashable, Any] = {}
+
+    def power(self, seed: int | None = None, label: str | None = None) -> PowerFit:
+        """To all runs, or to those of a seed, of a label. Raises NoFitError."""
+        runs = self._of(seed)
+        part = runs if label is None else runs[runs["label"] == label]
+        return self._once(("power", seed, label), lambda: fit_power(part))
+
+    def irreducible(self, seed: int | None = None) -> IrreducibleFit:
+        """To all runs, or to those of a seed. Raises NoFitError."""
+        return self._once(("irreducible", seed), lambda: fit_irreducible(self._of(seed)))
+
+    def _of(self, seed: int | None) -> pd.DataFrame:
+        return self._runs if seed is None else self._by_seed[seed]
+
+    def _once(self, key: Hashable, fit: Callable[[], F]) -> F:
+        if key not in self._known:
+            try:
+                self._known[key] = fit()
+            except NoFitError as error:
+                self._known[key] = error
+        if isinstance(self._known[key], NoFitError):
+            raise self._known[key]
+        return self._known[key]
 
 
 def multipliers(runs: pd.DataFrame, baseline: str, target: float | None = None) -> list[Multiplier]:
@@ -107,11 +129,12 @@ def multipliers(runs: pd.DataFrame, baseline: str, target: float | None = None) 
             baseline's and the variant's runs reach.
     """
     labels = [label for label in dict.fromkeys(runs["label"]) if label != baseline]
-    return [m for label in labels for m in _of_label(runs, baseline, label, target)]
+    fits = Fits(runs)
+    return [m for label in labels for m in _of_label(runs, fits, baseline, label, target)]
 
 
 def _of_label(
-    runs: pd.DataFrame, baseline: str, label: str, wanted: float | None
+    runs: pd.DataFrame, fits: Fits, baseline: str, label: str, wanted: float | None
 ) -> list[Multiplier]:
     pairs = pair_runs(runs, baseline, label)
     ranges = [
@@ -168,37 +191,39 @@ def _of_label(
             note="; ".join(notes),
         )
 
-    def over_seeds(log_multiplier: Callable[[pd.DataFrame], float]) -> tuple[float, Interval]:
-        logs = [log_multiplier(runs[runs["seed"] == seed]) for seed in seeds]
+    def over_seeds(log_multiplier: Callable[[int], float]) -> tuple[float, Interval]:
+        logs = [log_multiplier(seed) for seed in seeds]
         return math.exp(float(np.mean(logs))), _exp(t_interval(logs))
 
     def over_pairs() -> tuple[float, Interval]:
-        logs = pair_log_multipliers(pairs, fit_power(runs).alpha)
+        logs = pair_log_multipliers(pairs, fits.power().alpha)
         return math.exp(float(logs.mean())), _exp(t_interval(logs))
 
+    def shared(seed: int) -> float:
+        own = pairs[pairs["seed"] == seed]
+        return float(pair_log_multipliers(own, fits.power(seed).alpha).mean())
+
+    def free(seed: int) -> float:
+        ours, theirs = fits.power(seed, label), fits.power(seed, baseline)
+        difference = theirs.log_loss(baseline, target) - ours.log_loss(label, target)
+        return float(difference / theirs.alpha)
+
+    def irreducible(seed: int) -> float:
+        return fits.irreducible(seed).log_multiplier(label, baseline)
+
     rows = [
-        row(SHARED, lambda: over_seeds(lambda part: shared_log_multiplier(part, baseline, label))),
+        row(SHARED, lambda: over_seeds(shared)),
         row(PER_PAIR, over_pairs),
-        row(
-            FREE,
-            lambda: over_seeds(lambda part: free_log_multiplier(part, baseline, label, target)),
-        ),
+        row(FREE, lambda: over_seeds(free)),
     ]
-    if n_sizes >= MIN_SIZES and _irreducible_borne(runs):
-        rows.append(
-            row(
-                IRREDUCIBLE,
-                lambda: over_seeds(
-                    lambda part: fit_irreducible(part).log_multiplier(label, baseline)
-                ),
-            )
-        )
+    if n_sizes >= MIN_SIZES and _irreducible_borne(fits):
+        rows.append(row(IRREDUCIBLE, lambda: over_seeds(irreducible)))
     return rows
 
 
-def _irreducible_borne(runs: pd.DataFrame) -> bool:
+def _irreducible_borne(fits: Fits) -> bool:
     try:
-        return fit_irreducible(runs).borne
+        return fits.irreducible().borne
     except NoFitError:
         return False
 

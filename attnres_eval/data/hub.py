@@ -1,11 +1,20 @@
 """The corpus `hf:NAME[:CONFIG]`: a dataset of the Hugging Face hub, streamed."""
 
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from attnres_eval.data.split import Split, split_documents, valid_text
 from attnres_eval.errors import UserError
 
+T = TypeVar("T")
+
 TIMEOUT_SECONDS = 10.0
+STALL_SECONDS = 60.0
+"""How long a stream may give nothing: `datasets` itself would try again for many minutes."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,13 @@ class HubDataset:
         try:
             # `datasets` tries many times before it gives up; this asks once.
             info = huggingface_hub.HfApi().dataset_info(self.dataset, timeout=TIMEOUT_SECONDS)
-            stream = datasets.load_dataset(
-                self.dataset, self.config, split="train", streaming=True, revision=info.sha
-            )
-            for row in stream:
+
+            def stream() -> Iterator[dict[str, Any]]:
+                yield from datasets.load_dataset(
+                    self.dataset, self.config, split="train", streaming=True, revision=info.sha
+                )
+
+            for row in _not_stalled(stream(), STALL_SECONDS):
                 text = row.get("text")
                 if not isinstance(text, str):
                     names = ", ".join(row)
@@ -71,3 +83,44 @@ class HubDataset:
                 "go online, or use `commonsense` or `file:PATH`"
             ) from error
         return split_documents(self.name, documents)
+
+
+def _not_stalled(items: Iterator[T], seconds: float) -> Iterator[T]:
+    """The same items, read by another thread, which is left behind where it waits too long.
+
+    Raises:
+        TimeoutError: an item, or the end, did not come in time.
+    """
+    read: queue.Queue[tuple[T | None, Exception | None]] = queue.Queue(maxsize=1000)
+    stopped = threading.Event()
+
+    def put(item: T | None, error: Exception | None) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                read.put((item, error), timeout=1)
+                return
+
+    def run() -> None:
+        try:
+            for item in items:
+                put(item, None)
+                if stopped.is_set():
+                    return
+            put(None, StopIteration())
+        except Exception as error:
+            put(None, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while True:
+            try:
+                item, error = read.get(timeout=seconds)
+            except queue.Empty:
+                raise TimeoutError(f"it has sent nothing for {seconds:.0f} seconds") from None
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from attnres_eval.data.corpora import open_corpus
@@ -24,11 +23,14 @@ from attnres_eval.data.tokenizer import (
 )
 from attnres_eval.data.tokens import Tokens, open_tokens, token_dtype, write_tokens
 from attnres_eval.errors import UserError
-from attnres_eval.files import read_json, replacing, sha256_of_file, sha256_of_json, write_json
+from attnres_eval.files import replacing, sha256_of_file, sha256_of_json
+from attnres_eval.records import read_record, write_record
 from attnres_eval.study import Data
 
 FORMAT = 1
 """Raised whenever this package would write other files for the same corpora."""
+SMALL_BYTES = 64 * 2**20
+"""Files up to this size are hashed whenever they are opened, in about a tenth of a second."""
 TOKENIZER_SAMPLE_CHARACTERS = 10_000_000
 _SHUFFLE_SEED = 20_260_315
 
@@ -49,11 +51,27 @@ class PreparedData:
     """Held-out tokens [tokens], mixed by share: the corpora one after another."""
     byte_lengths: npt.NDArray[np.uint32]
     """UTF-8 bytes by token id, [vocab_size]."""
+    times: dict[str, int]
+    """When each file had last been written as it was opened, nanoseconds."""
 
     @property
     def shares(self) -> dict[str, float]:
         """Share of the training tokens by corpus; they sum to 1."""
         return {corpus.name: corpus.share for corpus in self.manifest.corpora}
+
+    def check_unchanged(self) -> None:
+        """Checks that nobody has written to the files since they were opened: they are mapped.
+
+        Raises:
+            UserError: a file has changed or is gone.
+        """
+        for name, time in self.times.items():
+            path = self.folder / name
+            if not path.is_file() or path.stat().st_mtime_ns != time:
+                raise UserError(
+                    f"{path} was changed while it was read; run the same command again to prepare"
+                    " it anew and go on from the last checkpoint"
+                )
 
 
 def cache_folder() -> Path:
@@ -68,7 +86,10 @@ def prepare(
     """Prepares the data of a study, or opens what an earlier call prepared.
 
     Two processes may prepare the same data at once: each builds in a folder of its own, and the
-    first to finish wins. Files that were cut short since are noticed by their sizes and rebuilt.
+    first to finish wins. Data of which a file changed since are rebuilt. Small files are known by
+    their hashes; large ones by their sizes and by not having been written later than the manifest,
+    else by their hashes too. So a bit of a large file that changes on disk without a write is not
+    noticed: that would mean to read all tokens before every run.
 
     Args:
         data: corpora with their shares, size of the vocabulary, validation tokens.
@@ -127,11 +148,18 @@ def _publish(building: Path, folder: Path) -> PreparedData:
 def _open(folder: Path) -> PreparedData | None:
     """Opens a folder of prepared data, or tells that it is absent or damaged."""
     try:
-        manifest = Manifest.model_validate(read_json(folder / "manifest.json"))
+        manifest = read_record(folder / "manifest.json", Manifest)
+        written = (folder / "manifest.json").stat().st_mtime_ns
+        times = {}
         for name, record in manifest.files.items():
-            if (folder / name).stat().st_size != record.bytes:
+            status = (folder / name).stat()
+            times[name] = status.st_mtime_ns
+            if status.st_size != record.bytes:
                 return None
-    except (UserError, OSError, ValidationError):
+            suspect = record.bytes <= SMALL_BYTES or times[name] > written
+            if suspect and sha256_of_file(folder / name) != record.sha256:
+                return None
+    except (UserError, OSError):
         return None
     dtype = np.dtype(manifest.token_dtype)
     return PreparedData(
@@ -143,6 +171,7 @@ def _open(folder: Path) -> PreparedData | None:
         },
         validation=open_tokens(folder / "validation.bin", dtype),
         byte_lengths=np.load(folder / "byte_lengths.npy", allow_pickle=False),
+        times=times,
     )
 
 
@@ -262,4 +291,4 @@ def _write_manifest(
         data_sha256=sha256_of_json({name: record.sha256 for name, record in files.items()}),
         files=files,
     )
-    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+    write_record(folder / "manifest.json", manifest)

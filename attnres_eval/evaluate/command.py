@@ -1,5 +1,6 @@
 """What stands behind `attnres-eval evaluate` and `attnres-eval lm-eval`."""
 
+import contextlib
 import math
 import statistics
 import sys
@@ -13,6 +14,7 @@ from attnres_eval.errors import UserError
 from attnres_eval.evaluate.models import Precision
 from attnres_eval.evaluate.run import Backend, evaluate
 from attnres_eval.evaluate.suites import suite
+from attnres_eval.evaluate.task_code import FLAG, only_trusted_code
 from attnres_eval.evaluate.tasks import RUNS_CODE, load_task, task_availability
 from attnres_eval.records import QuestionRecord, TaskRecord
 from attnres_eval.study import Task, bundled_folder
@@ -174,16 +176,23 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
 
     Args:
         arguments: as on its command line, such as `run --model attnres --model_args
-            pretrained=FOLDER --tasks arc_easy`.
+            pretrained=FOLDER --tasks arc_easy`; and `--trust-task-code`, by which tasks of other
+            folders than lm-eval's and ours may run code of their own.
+
+    Raises:
+        UserError: such a task has code, and the flag is not given.
     """
     from lm_eval.__main__ import cli_evaluate
 
     ours = bundled_folder("tasks")
     before = sys.argv
+    trust = FLAG in arguments
+    arguments = [argument for argument in arguments if argument != FLAG]
     sys.argv = ["lm-eval", *arguments]
     if "--tasks" in arguments and "--include_path" not in arguments and any(ours.glob("**/*.yaml")):
         sys.argv += ["--include_path", str(ours)]
     try:
-        cli_evaluate()
+        with contextlib.nullcontext() if trust else only_trusted_code():
+            cli_evaluate()
     finally:
         sys.argv = before

@@ -1,4 +1,7 @@
-"""Models to score: a checkpoint folder of ours or of anyone, a GGUF file, or a name on the hub."""
+"""Models to score: a checkpoint folder of ours or of anyone, a GGUF file, or a name on the hub.
+
+Weights are safetensors or GGUF: a pickle, which can run code when it is opened, never is.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ import attnres_eval.model.hf  # noqa: F401  (registers our models with the Auto 
 from attnres_eval.errors import UserError
 from attnres_eval.evaluate.hub import hub_is_reachable, hub_offline_unless_reachable
 from attnres_eval.evaluate.quiet import quiet
+from attnres_eval.evaluate.trust import refuse_untrusted
 from attnres_eval.files import sha256_of_file, sha256_of_json
 
 Precision = Literal["fp32", "bf16"]
@@ -52,8 +56,8 @@ def load_model(
         device: a torch device; see `usable_device`.
 
     Raises:
-        UserError: there is no such model, a file of it is missing or damaged, or weights are
-            missing in it.
+        UserError: there is no such model, a file of it is missing, damaged or not to be trusted,
+            or weights are missing in it.
     """
     path = Path(model)
     local = path.exists()
@@ -64,6 +68,8 @@ def load_model(
         raise UserError(f"model {model}: there is no such file or folder")
     if path.is_dir() and not (path / "config.json").is_file():
         raise UserError(f"model {model}: this folder is no checkpoint, it has no config.json")
+    if path.is_dir():
+        refuse_untrusted(path)
     try:
         with quiet(), hub_offline_unless_reachable(local=local), _errors_only():
             network, report = AutoModelForCausalLM.from_pretrained(
@@ -73,6 +79,7 @@ def load_model(
                 # Reported below, in one line, and not raised as a table.
                 ignore_mismatched_sizes=True,
                 trust_remote_code=False,
+                use_safetensors=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)
             sha256 = _weights_sha256(path if local else _hub_folder(str(model)))
@@ -110,7 +117,7 @@ def _hub_folder(name: str) -> Path:
 def _weights_sha256(path: Path) -> str:
     if path.is_file():
         return sha256_of_file(path)
-    files = sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))
+    files = sorted(path.glob("*.safetensors"))
     if len(files) == 1:
         return sha256_of_file(files[0])
     return sha256_of_json({file.name: sha256_of_file(file) for file in files})

@@ -62,7 +62,10 @@ class Growing(DynamicLayer):  # type: ignore[misc]
                 self.filled = int(self.prefix.keys.shape[-2])
                 self.keys[:, :, : self.filled] = self.prefix.keys
                 self.values[:, :, : self.filled] = self.prefix.values
-        start, self.filled = self.filled, self.filled + keys.shape[-2]
+        start, end = self.filled, self.filled + keys.shape[-2]
+        if end > self.capacity:
+            raise IndexError(f"{end} tokens do not fit a cache of {self.capacity}")
+        self.filled = end
         self.keys[:, :, start : self.filled] = keys
         self.values[:, :, start : self.filled] = values
         return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from attnres_eval.report.plot_scaling import WIDTH, draw_line, legend_columns, legend_inches
 from attnres_eval.report.select import AT_EQUAL_TIME, has_interval
-from attnres_eval.report.style import Style, Theme, label_title, styles, themed
+from attnres_eval.report.style import Style, Theme, drawn_name, label_title, styles, themed
 
 WIDEST = 8.0
 """The multiplier axis ends at this factor; an interval that goes on ends in an arrow head."""
@@ -162,7 +162,9 @@ def _score_panel(
     chance = scores["chance"].dropna()
     if len(chance):
         _reference(axes, float(chance.iloc[0]), "chance", (0, (4, 3)), theme)
-    axes.set_title(f"{first['task']}\n{first['metric']}, {int(first['n_questions']):,} questions")
+    axes.set_title(
+        drawn_name(f"{first['task']}\n{first['metric']}, {int(first['n_questions']):,} questions")
+    )
     axes.title.set_fontsize(10)
     axes.set_yticks(range(len(labels)), [label_title(label) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)

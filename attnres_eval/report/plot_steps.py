@@ -14,7 +14,7 @@ from attnres_eval.report.plot_scaling import (
     legend_columns,
     legend_inches,
 )
-from attnres_eval.report.style import Style, Theme, styles, themed
+from attnres_eval.report.style import Style, Theme, drawn_name, styles, themed
 
 PANEL_COLUMNS = 2
 SPREAD = 0.24
@@ -41,7 +41,7 @@ def draw_steps(steps: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figu
                 axes.set_visible(False)
                 continue
             _panel(axes, steps[steps["family"] == families[panel]], labels, looks, theme)
-            axes.set_title(families[panel])
+            axes.set_title(drawn_name(families[panel]))
             if panel + columns >= len(families):
                 axes.set_xlabel("Steps k")
             if panel % columns == 0:

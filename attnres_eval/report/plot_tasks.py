@@ -15,7 +15,7 @@ from attnres_eval.report.plot_scaling import (
     legend_inches,
 )
 from attnres_eval.report.select import has_interval
-from attnres_eval.report.style import Style, Theme, label_title, styles, themed
+from attnres_eval.report.style import Style, Theme, drawn_name, label_title, styles, themed
 
 PANEL_COLUMNS = 2
 
@@ -40,7 +40,7 @@ def draw_task_scaling(scaling: pd.DataFrame, labels: Sequence[str], theme: Theme
                 axes.set_visible(False)
                 continue
             _scaling_panel(axes, scaling[scaling["task"] == tasks[panel]], labels, looks)
-            axes.set_title(tasks[panel])
+            axes.set_title(drawn_name(tasks[panel]))
             if panel + columns >= len(tasks):
                 axes.set_xlabel("Training compute (FLOPs)")
                 axes.xaxis.set_tick_params(labelbottom=True)
@@ -100,7 +100,7 @@ def draw_paired(
             axes.set_xlabel(unit)
             axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.grid(axis="y", visible=False)
-        grid[0].set_yticks(range(len(tasks)), tasks)
+        grid[0].set_yticks(range(len(tasks)), [drawn_name(task) for task in tasks])
         grid[0].set_ylim(len(tasks) - 0.5, -0.5)
         handles, names = grid[0].get_legend_handles_labels()
         unique = dict(zip(names, handles, strict=True))

@@ -9,7 +9,7 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results
 from attnres_eval.report import words, words_paired
 from attnres_eval.report.figures import Figure, Tables
-from attnres_eval.report.page import Page, Section, Table, paragraphs, read_table
+from attnres_eval.report.page import Page, Section, Table, paragraphs
 from attnres_eval.report.select import (
     has_interval,
     headline_variant,
@@ -18,12 +18,10 @@ from attnres_eval.report.select import (
 )
 from attnres_eval.report.style import label_title
 from attnres_eval.report.time_section import time_section
+from attnres_eval.report.views import view
 from attnres_eval.report.words_depth import depth_sentences
 from attnres_eval.report.words_differences import difference_headline, difference_sentences
 from attnres_eval.report.words_scores import score_sentences
-
-MOST_ROWS = 30
-"""A table of benchmarks with more rows than this is folded."""
 
 
 def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
@@ -52,7 +50,11 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
                 words.published_comparison(multipliers),
             ),
             shown("multipliers"),
-            [*_summary(multipliers, timed), _multipliers(multipliers), _fits(tables["fits"])]
+            [
+                *_summary(multipliers, timed),
+                view("multipliers", multipliers),
+                view("fits", tables["fits"]),
+            ]
             if variant
             else [],
         ),
@@ -61,20 +63,20 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
             "Benchmarks",
             paragraphs(score_sentences(results, tables["benchmarks"])),
             shown("benchmarks"),
-            [_benchmarks(tables["benchmarks"])] if len(tables["benchmarks"]) else [],
+            [view("benchmarks", tables["benchmarks"])] if len(tables["benchmarks"]) else [],
         ),
         *_on_benchmarks(results, tables, shown),
         Section(
             f"Against {label_title(results.study.baseline)}",
             paragraphs(difference_sentences(results, tables["differences"])),
             shown(*rest),
-            [_differences(tables["differences"])],
+            [view("differences", tables["differences"])],
         ),
         Section(
             "Losses and training",
-            paragraphs(words.missing_sentence(results)),
+            paragraphs(words.missing_sentences(results)),
             shown("training"),
-            [_cells(tables["cells"]), _losses(tables["losses"])],
+            [view("cells", tables["cells"]), view("losses", tables["losses"])],
         ),
         Section(
             "Speed", paragraphs(words.speed_sentences(results, tables["cells"])), shown("speed")
@@ -105,7 +107,7 @@ def _on_benchmarks(
                 "Paired comparison on benchmarks",
                 paragraphs(sentences, words_paired.published_gain_sentence()),
                 shown("paired"),
-                [_paired(tables["paired"]), _mcnemar(tables["mcnemar"])],
+                [view("paired", tables["paired"]), view("mcnemar", tables["mcnemar"])],
             )
         )
     if tables["task_scaling"]["size"].nunique() > 1:
@@ -115,8 +117,8 @@ def _on_benchmarks(
                 paragraphs(words_paired.task_scaling_sentences(tables["task_multipliers"])),
                 shown("task_scaling"),
                 [
-                    _task_multipliers(tables["task_multipliers"]),
-                    _task_scaling(tables["task_scaling"]),
+                    view("task_multipliers", tables["task_multipliers"]),
+                    view("task_scaling", tables["task_scaling"]),
                 ],
             )
         )
@@ -128,7 +130,7 @@ def _on_benchmarks(
                 "Accuracy over reasoning steps",
                 paragraphs(words_paired.steps_sentences(steps)),
                 shown("steps"),
-                [_steps(tables["steps"])],
+                [view("steps", tables["steps"])],
             )
         )
     return sections
@@ -139,7 +141,7 @@ def _inside(results: Results, tables: Tables, figures: list[Figure]) -> list[Sec
     if tables["depth"].empty:
         return []
     sentences = depth_sentences(results, tables["depth"], tables["mixing"])
-    table = _depth(tables["depth"])
+    table = view("depth", tables["depth"])
     return [Section("Inside the networks", paragraphs(sentences), figures, [table])]
 
 
@@ -171,266 +173,7 @@ def _summary(multipliers: pd.DataFrame, timed: pd.DataFrame) -> list[Table]:
     """Both multipliers side by side; none where times were not calibrated."""
     if not timed["multiplier"].notna().any():
         return []
-    table = read_table(
-        multiplier_summary(multipliers, timed),
-        {
-            "Variant": "variant",
-            "At equal FLOPs": "multiplier",
-            "95% interval": ("ci_low", "ci_high"),
-            "At equal time": "multiplier_time",
-            "95% interval of it": ("ci_low_time", "ci_high_time"),
-        },
-        "Multipliers, one exponent for all variants; above 1 saves",
-    )
-    return [table]
-
-
-def _multipliers(multipliers: pd.DataFrame) -> Table:
-    return read_table(
-        multipliers,
-        {
-            "Variant": "variant",
-            "Model": "model",
-            "Multiplier": "multiplier",
-            "95% interval": ("ci_low", "ci_high"),
-            "Simulated coverage": "coverage",
-            "Seeds": "n_seeds",
-            "Sizes": "n_sizes",
-            "At PFLOP/s-days": "target_compute_pflops_days",
-            "Extrapolated": "extrapolated",
-            "Note": "note",
-        },
-        "Compute multipliers by variant and fit model",
-    )
-
-
-def _fits(fits: pd.DataFrame) -> Table:
-    return read_table(
-        fits,
-        {
-            "Model": "model",
-            "Variant": "variant",
-            "A (nats per token)": "a",
-            "alpha": "alpha",
-            "95% interval of alpha": ("alpha_low", "alpha_high"),
-            "E (nats per token)": "e",
-            "Runs": "n_points",
-            "RMS log residual": "rmse_log",
-            "Note": "note",
-        },
-        "Fits of L = E + A C^-alpha, C in PFLOP/s-days; intervals from the residuals",
-        folded=True,
-    )
-
-
-def _benchmarks(benchmarks: pd.DataFrame) -> Table:
-    return read_table(
-        benchmarks,
-        {
-            "Task": "task",
-            "Variant": "variant",
-            "Size": "size",
-            "Metric": "metric",
-            "Questions": "n_questions",
-            "Limit": "limit",
-            "Shots": "num_fewshot",
-            "Seeds": "n_seeds",
-            "Score": "score",
-            "95% interval": ("ci_low", "ci_high"),
-            "SD over seeds": "seed_sd",
-            "Chance": "chance",
-        },
-        "Benchmark scores (bits per byte of the right choice: lower is better); chance is what the"
-        " same likelihoods score with the right choice drawn at random",
-        folded=len(benchmarks) > MOST_ROWS,
-    )
-
-
-def _paired(paired: pd.DataFrame) -> Table:
-    return read_table(
-        paired,
-        {
-            "Task": "task",
-            "Variant": "variant",
-            "Size": "size",
-            "Metric": "metric",
-            "Questions": "n_questions",
-            "Clusters": "n_clusters",
-            "Seeds": "n_seeds",
-            "Minus baseline": "difference",
-            "95% interval": ("ci_low", "ci_high"),
-            "p": "p",
-            "p (Holm)": "p_holm",
-            "Detectable": "detectable",
-            "For these models": ("questions_ci_low", "questions_ci_high"),
-            "Detectable so": "detectable_questions",
-        },
-        "Paired differences to the baseline over questions and seeds; for these models: over"
-        " questions alone; detectable: the true difference seen in 80% of such studies",
-        folded=len(paired) > MOST_ROWS,
-    )
-
-
-def _mcnemar(mcnemar: pd.DataFrame) -> Table:
-    return read_table(
-        mcnemar,
-        {
-            "Task": "task",
-            "Variant": "variant",
-            "Size": "size",
-            "Metric": "metric",
-            "Seed": "seed",
-            "Questions": "n_questions",
-            "Right by the variant alone": "only_variant",
-            "Right by the baseline alone": "only_baseline",
-            "p": "p",
-            "p (Holm)": "p_holm",
-        },
-        "McNemar's exact test of each pair of runs",
-        folded=True,
-    )
-
-
-def _task_multipliers(multipliers: pd.DataFrame) -> Table:
-    return read_table(
-        multipliers,
-        {
-            "Task": "task",
-            "Variant": "variant",
-            "Multiplier": "multiplier",
-            "95% interval": ("ci_low", "ci_high"),
-            "Seeds": "n_seeds",
-            "Sizes": "n_sizes",
-            "At PFLOP/s-days": "target_compute_pflops_days",
-            "Note": "note",
-        },
-        "Compute multipliers by bits per byte of the right choice",
-    )
-
-
-def _task_scaling(scaling: pd.DataFrame) -> Table:
-    return read_table(
-        scaling,
-        {
-            "Task": "task",
-            "Metric": "metric",
-            "Variant": "variant",
-            "Size": "size",
-            "FLOPs": "flops",
-            "Seeds": "n_seeds",
-            "Score": "score",
-            "95% interval": ("ci_low", "ci_high"),
-            "Chance": "chance",
-        },
-        "Benchmark scores by size; intervals over seeds",
-        folded=True,
-    )
-
-
-def _steps(steps: pd.DataFrame) -> Table:
-    return read_table(
-        steps,
-        {
-            "Family": "family",
-            "k": "steps",
-            "Variant": "variant",
-            "Size": "size",
-            "Questions": "n_questions",
-            "Seeds": "n_seeds",
-            "Accuracy": "score",
-            "95% interval": ("ci_low", "ci_high"),
-            "SD over seeds": "seed_sd",
-            "Chance": "chance",
-            "Beats chance": "beats_chance",
-            "Minus baseline": "difference",
-            "95% interval of it": ("difference_low", "difference_high"),
-        },
-        "Accuracy by number of steps; the interval of a difference counts questions and seeds",
-        folded=len(steps) > MOST_ROWS,
-    )
-
-
-def _differences(differences: pd.DataFrame) -> Table:
-    return read_table(
-        differences,
-        {
-            "Variant": "variant",
-            "Size": "size",
-            "Seeds": "n_seeds",
-            "Minus baseline (nats per token)": "difference",
-            "95% interval": ("ci_low", "ci_high"),
-            "For all at once": ("ci_low_all", "ci_high_all"),
-            "Bits per byte": "difference_bits_per_byte",
-            "Time a step": "relative_step_time",
-            "Peak memory": "relative_peak_memory",
-            "Parameters added": "parameters_added",
-            "FLOPs": "relative_flops",
-            "Note": "note",
-        },
-        "Paired differences to the baseline, noise pooled over variants; time, memory and FLOPs"
-        " are multiples of the baseline's, parameters a share of its own",
-    )
-
-
-def _cells(cells: pd.DataFrame) -> Table:
-    return read_table(
-        cells,
-        {
-            "Variant": "variant",
-            "Size": "size",
-            "Seeds": "n_seeds",
-            "PFLOP/s-days": "pflops_days",
-            "Nats per token": "nats_per_token",
-            "SD over seeds": "seed_sd",
-            "Bits per byte": "bits_per_byte",
-            "Minus baseline (nats per token)": "difference",
-            "95% interval of it": ("ci_low", "ci_high"),
-            "Tokens per second": "tokens_per_second",
-            "Relative speed": "relative_speed",
-            "Peak memory (MiB)": "peak_memory_mib",
-        },
-        "Validation loss, speed and memory, mean over seeds",
-    )
-
-
-def _depth(depth: pd.DataFrame) -> Table:
-    return read_table(
-        depth,
-        {
-            "Variant": "variant",
-            "Size": "size",
-            "Sublayer": "sublayer",
-            "Kind": "kind",
-            "Seeds": "n_seeds",
-            "Output RMS": "output_rms",
-            "95% interval of it": ("output_rms_low", "output_rms_high"),
-            "Gradient RMS (nats per element)": "gradient_rms",
-            "Rise of the loss when skipped (nats per token)": "skip_loss_change",
-            "95% interval of the rise": ("skip_loss_change_low", "skip_loss_change_high"),
-        },
-        "Every sublayer: its output, its gradient, and what skipping it costs",
-        folded=True,
-    )
-
-
-def _losses(losses: pd.DataFrame) -> Table:
-    return read_table(
-        losses,
-        {
-            "Run": "run",
-            "Parameters": "parameters",
-            "Tokens": "tokens",
-            "FLOPs": "flops",
-            "6ND": "flops_6nd",
-            "Nats per token": "nats_per_token",
-            "Bits per byte": "bits_per_byte",
-            "Seconds": "seconds",
-            "Tokens per second": "tokens_per_second",
-            "Peak memory (MiB)": "peak_memory_mib",
-        },
-        "Every planned run",
-        folded=True,
-    )
+    return [view("summary", multiplier_summary(multipliers, timed))]
 
 
 def _provenance(results: Results) -> list[str]:

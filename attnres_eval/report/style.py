@@ -74,6 +74,11 @@ def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
     return {label: style_at(places[label], theme) for label in labels}
 
 
+def drawn_name(name: str) -> str:
+    """The name of a task or a metric as matplotlib is to draw it: a dollar begins no formula."""
+    return name.replace("$", r"\$")
+
+
 def label_title(label: str) -> str:
     """What a reader calls a label: the variant's title, or the label itself."""
     return VARIANTS[label].title if label in VARIANTS else label

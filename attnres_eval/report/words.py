@@ -234,16 +234,21 @@ def _own_recipes(study: Study) -> dict[str, list[str]]:
     return own
 
 
-def missing_sentence(results: Results) -> str:
-    """Which planned runs have no result; empty where all have."""
+def missing_sentences(results: Results) -> list[str]:
+    """Which planned runs have no result, and why a run has not all of it; empty where all have."""
+    reasons = [f"{run}: {reason.rstrip('.')}." for run, reason in results.failures.items()]
+    return [*_missing(results), *reasons]
+
+
+def _missing(results: Results) -> list[str]:
     missing = [str(run) for run in results.runs[~results.runs["finished"]]["run"]]
     if not missing:
-        return ""
+        return []
     verb = "has" if len(missing) == 1 else "have"
-    return (
+    return [
         f"{counted(len(missing), 'planned run')} {verb} no result and {verb} left holes, not"
         f" zeros, in every table: {', '.join(missing)}."
-    )
+    ]
 
 
 def speed_sentences(results: Results, cells: pd.DataFrame) -> list[str]:

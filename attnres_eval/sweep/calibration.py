@@ -23,6 +23,7 @@ import torch
 
 from attnres_eval.errors import UserError
 from attnres_eval.estimate import training_seconds
+from attnres_eval.lock import holding
 from attnres_eval.model.kernels.switch import available
 from attnres_eval.records import Calibration, StepPair, calibration_file, write_record
 from attnres_eval.study import Evaluation, RunConfig, Study
@@ -115,22 +116,23 @@ def time_pair(baseline: RunConfig, config: RunConfig, rounds: int) -> StepPair:
     )
 
 
-def calibrate(study: Study, results: Path, rounds: int) -> None:
-    """Times every variant at every size and writes the record; to be run alone on a machine."""
+def calibrate(study: Study, rounds: int) -> Calibration:
+    """Times every variant at every size; to be run alone on a machine."""
     seed = study.seeds[0]
     pairs = [
         time_pair(study.run(study.baseline, size, seed), study.run(label, size, seed), rounds)
         for size in study.sizes
         for label in study.variants
     ]
-    record = Calibration(study=study.model_dump(mode="json"), pairs=pairs)
-    write_record(calibration_file(results), record)
+    return Calibration(study=study.model_dump(mode="json"), pairs=pairs)
 
 
 def calibrate_alone(
     study: Study, results: Path, executor: Executor, rounds: int | None = None
 ) -> str | None:
-    """Calibrates as the one job of an executor: nothing else may run while steps are timed.
+    """Calibrates as the one job of an executor, and writes the record.
+
+    Nothing else may run while steps are timed.
 
     Args:
         study: whose steps to time.
@@ -142,19 +144,23 @@ def calibrate_alone(
         In one line why there is no new calibration; None where there is.
     """
     rounds = rounds or study.evaluation.calibration_rounds or Evaluation().calibration_rounds
-    job = Job("calibration", calibrate, (study, results, rounds))
-    failures = [outcome.failure for outcome in executor.execute([job], lambda: None)]
-    return failures[0]
+    job = Job("calibration", calibrate, (study, rounds), alone=True)
+    (outcome,) = executor.execute([job], lambda: None)
+    if outcome.failure is None:
+        write_record(calibration_file(results), outcome.value)
+    return outcome.failure
 
 
 def calibrate_folder(results: Path, rounds: int | None) -> tuple[Study, Calibration]:
     """Calibrates the study of a results folder on this machine, in the place of what was there.
 
     Raises:
-        UserError: not a results folder of a study, or the steps could not be taken.
+        UserError: not a results folder of a study, one at work (steps beside it would be slow),
+            or the steps could not be taken.
     """
     study = read_study(results)
-    failure = calibrate_alone(study, results, LocalExecutor(1), rounds)
+    with holding(results):
+        failure = calibrate_alone(study, results, LocalExecutor(1), rounds)
     if failure is not None:
         raise UserError(failure)
     calibration = read_calibration(results, study)
@@ -162,14 +168,22 @@ def calibrate_folder(results: Path, rounds: int | None) -> tuple[Study, Calibrat
     return study, calibration
 
 
-def calibration_left(study: Study, results: Path) -> bool:
-    """Whether no calibration of this study on this machine is there."""
+def calibration_left(study: Study, results: Path, *, elsewhere: bool = False) -> bool:
+    """Whether no calibration of this study is there.
+
+    Args:
+        study: whose steps are timed.
+        results: its folder.
+        elsewhere: whether one of any machine will do, not of this one alone.
+    """
     try:
         record = read_calibration(results, study)
     except UserError:
         return True
     if record is None:
         return True
+    if elsewhere:
+        return False
     device = pick_device()
     here = (device.type, processor_name(device), torch.__version__)
     machines = [pair.machine for pair in record.pairs]

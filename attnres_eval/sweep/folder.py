@@ -7,13 +7,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from attnres_eval.errors import UserError
-from attnres_eval.files import write_json
+from attnres_eval.lock import HOLDER, LOCK
 from attnres_eval.records import (
     Calibration,
     RunFolder,
     calibration_file,
     read_record,
     run_folders,
+    write_record,
 )
 from attnres_eval.study import RunConfig, Study
 
@@ -87,9 +88,13 @@ def claim(results: Path, study: Study, force: bool) -> None:
                 " delete the runs that differ"
             )
         _drop_changed_runs(results, study)
-    elif results.is_dir() and any(results.iterdir()) and not force:
+    elif _files(results) - {LOCK, HOLDER} and not force:
         raise UserError(f"{results} is not empty and holds no study; give another --out or --force")
-    write_json(record, wanted)
+    write_record(record, study)
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def differences(found: Any, wanted: Any, key: str = "") -> list[str]:

@@ -1,39 +1,133 @@
 """What a worker does for a study: train a run, score a run, inspect a run."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
 from attnres_eval.evaluate.run import evaluate
-from attnres_eval.files import sha256_of_file
+from attnres_eval.files import drop_leftovers, sha256_of_file
 from attnres_eval.inspection.run import inspect_run
-from attnres_eval.records import InspectionRecord, RunFolder, TaskRecord, read_record, task_file
+from attnres_eval.lock import DEAD_AFTER, holding
+from attnres_eval.records import (
+    InspectionRecord,
+    RunFolder,
+    Summary,
+    TaskRecord,
+    check_files,
+    read_record,
+    task_file,
+)
 from attnres_eval.study import RunConfig, Task
+from attnres_eval.sweep.executor import Job
+from attnres_eval.sweep.folder import run_folder
+from attnres_eval.sweep.storage import run_mirror
 from attnres_eval.train.loop import train
 
+ORPHAN_SECONDS = DEAD_AFTER + 15.0
+"""What a worker of a study that was killed just now is given to end, which it does by itself, or
+one on a machine that died to count as dead."""
 
-def train_run(config: RunConfig, folder: Path) -> None:
-    """Trains one run, or continues it."""
-    train(config, RunFolder(folder), prepare(config.data))
+Saved = Callable[[], None]
+"""To be called when the files of a run are worth keeping; they are anyway at a job's end."""
+
+
+def run_job(
+    results: Path, url: str | None, run: RunConfig, work: Callable[..., None], *arguments: Any
+) -> Job:
+    """A job on the files of one run.
+
+    Args:
+        results: the results folder.
+        url: where its files really lie, if not in that folder.
+        run: whose files.
+        work: `work(folder, saved, *arguments)` does the job in the run's folder or a copy of it.
+        arguments: its other arguments.
+    """
+    if url is None:
+        return Job(run.run, _in_folder, (run_folder(results, run).path, work, arguments))
+    return Job(run.run, _in_mirror, (url, run.run, work, arguments))
+
+
+def _in_folder(folder: Path, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    with alone_in(folder) as run:
+        work(run, lambda: None, *arguments)
+
+
+def _in_mirror(url: str, run: str, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    with run_mirror(url, run) as mirror:
+        work(RunFolder(mirror.folder), mirror.push, *arguments)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[RunFolder]:
+    """Holds a run's folder, cleared of what a killed process left half-written."""
+    with holding(folder, ORPHAN_SECONDS):
+        drop_leftovers(folder)
+        yield RunFolder(folder)
+
+
+def train_run(
+    folder: RunFolder, saved: Saved, config: RunConfig, data_sha256: str | None = None
+) -> None:
+    """Trains one run, or continues it.
+
+    Args:
+        folder: where its files go.
+        saved: called behind each checkpoint.
+        config: the run.
+        data_sha256: of the data that the study began with; not looked at where None.
+
+    Raises:
+        UserError: as `train` does, or a corpus has changed since the study began.
+    """
+
+    def progress(done: int) -> None:
+        if done % config.recipe.checkpoint_every == 0 and done < config.steps:
+            saved()
+
+    data = prepare(config.data)
+    if data_sha256 not in (None, data.manifest.data_sha256):
+        raise UserError(
+            f"the corpora of run {config.run} have changed since the study began: its models could"
+            " not be compared; put them back, or begin a new results folder"
+        )
+    train(config, folder, data, progress)
 
 
 def evaluate_run(
-    folder: Path, tasks: dict[str, Task], batch_size: int, data_dir: Path | None
+    folder: RunFolder,
+    saved: Saved,
+    tasks: dict[str, Task],
+    batch_size: int,
+    data_dir: Path | None,
 ) -> None:
     """Scores one run's checkpoint on the tasks and writes a record for each."""
-    run = RunFolder(folder)
+    check_checkpoint(folder)
     evaluate(
-        run.checkpoint,
+        folder.checkpoint,
         tasks,
         batch_size=batch_size,
         data_dir=data_dir,
-        records=run.evaluation,
+        records=folder.evaluation,
     )
 
 
-def inspect_job(folder: Path, tokens: int) -> None:
+def inspect_job(folder: RunFolder, saved: Saved, tokens: int) -> None:
     """Inspects one run's checkpoint and writes its record."""
-    inspect_run(RunFolder(folder), tokens)
+    check_checkpoint(folder)
+    inspect_run(folder, tokens)
+
+
+def check_checkpoint(run: RunFolder) -> None:
+    """Checks a finished run's checkpoint against its summary.
+
+    Raises:
+        UserError: a file of the checkpoint, or the summary, has changed since the run ended.
+    """
+    check_files(run, read_record(run.summary, Summary), run.checkpoint)
 
 
 def inspection_left(folder: RunFolder, tokens: int) -> bool:

@@ -1,10 +1,16 @@
 """Runs a study: prepares its data, trains, calibrates, scores and inspects what has not been."""
 
+import contextlib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnres_eval.data.prepare import Progress, prepare
-from attnres_eval.records import RunFolder
+from attnres_eval.errors import UserError
+from attnres_eval.files import writing
+from attnres_eval.lock import holding
+from attnres_eval.records import Failure, RunFolder, Summary, read_record, write_record
 from attnres_eval.study import RunConfig, Study, Task
 from attnres_eval.sweep.calibration import calibrate_alone, calibration_left
 from attnres_eval.sweep.executor import Executor, Job
@@ -13,10 +19,16 @@ from attnres_eval.sweep.jobs import (
     evaluate_run,
     inspect_job,
     inspection_left,
+    run_job,
     tasks_left,
     train_run,
 )
 from attnres_eval.sweep.progress import StudyProgress
+from attnres_eval.sweep.storage import Mirror
+
+REFRESH_SECONDS = 20.0
+REFRESH_SHARE = 20
+"""Metrics behind a URL are fetched this often, or rarer where it takes over a part in this many."""
 
 
 @dataclass
@@ -38,6 +50,7 @@ def run_study(
     *,
     force: bool = False,
     data_dir: Path | None = None,
+    mirror: Mirror | None = None,
     say: Progress = print,
 ) -> StudyResult:
     """Brings a results folder to the state that the study asks for.
@@ -48,29 +61,52 @@ def run_study(
         executor: who runs the jobs.
         force: take over a folder whose study differs.
         data_dir: folder of benchmarks that neither package nor hub has.
+        mirror: what `results` mirrors, where it is not the results' own folder.
         say: told what happens, a line at a time.
 
     Raises:
-        UserError: the folder is another study's, data are missing, or a worker died.
+        UserError: another process works in the folder, it is another study's or cannot be
+            written, data are missing or are not those of its finished runs, or what the folder
+            mirrors cannot be read or written.
     """
+    with holding(results):
+        return _bring_up(study, results, executor, force, data_dir, mirror, say)
+
+
+def _bring_up(
+    study: Study,
+    results: Path,
+    executor: Executor,
+    force: bool,
+    data_dir: Path | None,
+    mirror: Mirror | None,
+    say: Progress,
+) -> StudyResult:
     claim(results, study, force)
+    if mirror is not None:
+        mirror.push()
+    url = None if mirror is None else mirror.url
     result = StudyResult()
     runs = study.runs()
     todo = [run for run in runs if not run_folder(results, run).finished]
     if todo:
         say(f"{len(todo)} of {len(runs)} runs to train")
-        prepare(study.data, progress=say)
-        _execute(executor, results, todo, [_training(results, run) for run in todo], result)
+        data = prepare(study.data, progress=say).manifest.data_sha256
+        _check_data(results, runs, data)
+        jobs = [run_job(results, url, run, train_run, run, data) for run in todo]
+        _execute(executor, results, mirror, todo, jobs, result)
         result.trained = [run.run for run in todo if run.run not in result.failures]
 
     trained = any(run_folder(results, run).finished for run in runs)
     wanted = trained and study.evaluation.calibration_rounds > 0
-    if wanted and calibration_left(study, results):
+    if wanted and calibration_left(study, results, elsewhere=executor.elsewhere):
         say("timing training steps side by side, with nothing beside them")
         failure = calibrate_alone(study, results, executor)
         result.calibrated = failure is None
         if failure is not None:
             result.failures["calibration"] = failure
+        if mirror is not None:
+            mirror.push()
 
     tasks = {name: task or Task() for name, task in study.evaluation.tasks.items()}
     jobs, scored = [], []
@@ -80,18 +116,19 @@ def run_study(
             left = tasks_left(folder, tasks)
             if left:
                 scored.append(run)
-                jobs.append(_evaluation(folder, run, left, study.evaluation.batch_size, data_dir))
+                batch_size = study.evaluation.batch_size
+                jobs.append(run_job(results, url, run, evaluate_run, left, batch_size, data_dir))
     if jobs:
         say(f"{len(jobs)} checkpoints to score on {len(tasks)} tasks")
-        _execute(executor, results, scored, jobs, result)
+        _execute(executor, results, mirror, scored, jobs, result)
         result.scored = [run.run for run in scored if run.run not in result.failures]
 
     inspected = _to_inspect(study, results)
     if inspected:
         say(f"{len(inspected)} checkpoints to inspect")
         tokens = study.evaluation.inspection_tokens
-        jobs = [Job(r.run, inspect_job, (run_folder(results, r).path, tokens)) for r in inspected]
-        _execute(executor, results, inspected, jobs, result)
+        jobs = [run_job(results, url, run, inspect_job, tokens) for run in inspected]
+        _execute(executor, results, mirror, inspected, jobs, result)
         result.inspected = [run.run for run in inspected if run.run not in result.failures]
     return result
 
@@ -107,23 +144,21 @@ def _to_inspect(study: Study, results: Path) -> list[RunConfig]:
     ]
 
 
-def _training(results: Path, run: RunConfig) -> Job:
-    return Job(run.run, train_run, (run, run_folder(results, run).path))
-
-
-def _evaluation(
-    folder: RunFolder,
-    run: RunConfig,
-    tasks: dict[str, Task],
-    batch_size: int,
-    data_dir: Path | None,
-) -> Job:
-    return Job(run.run, evaluate_run, (folder.path, tasks, batch_size, data_dir))
+def _check_data(results: Path, runs: list[RunConfig], data_sha256: str) -> None:
+    """Refuses to train more runs on other data than those of the finished ones."""
+    for run in runs:
+        folder = run_folder(results, run)
+        if folder.finished and read_record(folder.summary, Summary).data_sha256 != data_sha256:
+            raise UserError(
+                f"{folder.path} was trained on other data than the corpora give now, so that no"
+                " run could be compared with it; put the corpora back, or begin a new folder"
+            )
 
 
 def _execute(
     executor: Executor,
     results: Path,
+    mirror: Mirror | None,
     runs: list[RunConfig],
     jobs: list[Job],
     result: StudyResult,
@@ -131,8 +166,35 @@ def _execute(
     """Runs the jobs, longest run first so that no core idles at the end."""
     flops = {run.run: run.training_flops for run in runs}
     jobs = sorted(jobs, key=lambda job: -flops[job.name])
+    for run in runs:
+        with writing(run_folder(results, run).failure):
+            run_folder(results, run).failure.unlink(missing_ok=True)
     with StudyProgress(results, runs) as progress:
-        for outcome in executor.execute(jobs, progress.update):
+        tick = progress.update if mirror is None else _refreshing(mirror, progress.update)
+        for outcome in executor.execute(jobs, tick):
+            if mirror is not None:
+                mirror.pull(f"runs/{outcome.name}")
             progress.ended(outcome.name)
             if outcome.failure is not None:
                 result.failures[outcome.name] = outcome.failure
+                # For the report. Where the disk is full there is room for it in memory alone.
+                with contextlib.suppress(UserError):
+                    path = results / "runs" / outcome.name
+                    write_record(RunFolder(path).failure, Failure(reason=outcome.failure))
+
+
+def _refreshing(mirror: Mirror, update: Callable[[], None]) -> Callable[[], None]:
+    """A tick that has the metrics of runs at work fetched now and then, for the display."""
+    due = time.monotonic() + REFRESH_SECONDS
+
+    def tick() -> None:
+        nonlocal due
+        start = time.monotonic()
+        if start >= due:
+            with contextlib.suppress(UserError):
+                mirror.pull("runs", "metrics.jsonl")
+            now = time.monotonic()
+            due = now + max(REFRESH_SECONDS, REFRESH_SHARE * (now - start))
+        update()
+
+    return tick

@@ -5,11 +5,13 @@ several processes: `torchrun --nproc-per-node N -m attnres_eval.train RUN_FOLDER
 """
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
 from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
+from attnres_eval.lock import holding
 from attnres_eval.records import RunFolder
 from attnres_eval.study import RunConfig, load_study
 from attnres_eval.train.command import chosen_run
@@ -41,10 +43,11 @@ def main() -> None:
 def _train(arguments: argparse.Namespace, ranks: Ranks) -> None:
     folder = RunFolder(arguments.folder)
     config = _config(arguments, folder)
-    if ranks.first:
-        prepare(config.data)
-    ranks.wait()
-    train(config, folder, prepare(config.data), ranks=ranks)
+    with holding(folder.path) if ranks.first else contextlib.nullcontext():
+        if ranks.first:
+            prepare(config.data)
+        ranks.wait()
+        train(config, folder, prepare(config.data), ranks=ranks)
 
 
 def _config(arguments: argparse.Namespace, folder: RunFolder) -> RunConfig:

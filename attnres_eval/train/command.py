@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
+from attnres_eval.lock import holding
 from attnres_eval.records import RunFolder
 from attnres_eval.study import RunConfig, Study
 from attnres_eval.train.loop import train
@@ -39,7 +40,7 @@ def train_one(
         UserError: the study has no such label or size, or training failed.
     """
     config = chosen_run(study, label, size, seed)
-    with Progress(console=Console(file=sys.stderr)) as bar:
+    with holding(folder), Progress(console=Console(file=sys.stderr)) as bar:
         data = prepare(study.data, progress=bar.console.print)
         task = bar.add_task(config.run, total=config.steps)
         summary = train(

@@ -1,12 +1,15 @@
 """Where and how a run computes: device, precision, threads, compilation."""
 
 import contextlib
+import os
 import resource
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from attnres_eval.errors import UserError
+from attnres_eval.estimate import training_bytes
 from attnres_eval.model.kernels.switch import available
 from attnres_eval.model.residuals import flash
 from attnres_eval.processor import cpu_multiplies_bf16, cpu_name
@@ -83,6 +86,34 @@ def choose_compile(
     if available(device):
         return False
     return seconds * (1 - 1 / COMPILE_GAIN) > COMPILE_SECONDS
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Memory of the accelerator, or of this machine."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def refuse_what_cannot_fit(config: RunConfig, device: torch.device, processes: int = 1) -> None:
+    """Refuses a run of which weights, gradients and moments alone fill the memory.
+
+    Args:
+        config: the run.
+        device: of this process.
+        processes: among which they are shared out.
+
+    Raises:
+        UserError: it cannot fit. Nothing has been allocated.
+    """
+    needed, there = 16.0 * config.cost().parameters / processes, memory_bytes(device)
+    if needed > there:
+        raise UserError(
+            f"run {config.run} cannot fit: {config.cost().parameters:.3g} parameters with their"
+            f" gradients and moments take {needed / 2**30:,.1f} GiB, about"
+            f" {training_bytes(config) / 2**30:,.1f} GiB with all else, and {device.type} has"
+            f" {there / 2**30:,.1f} GiB; take a smaller size"
+        )
 
 
 def describe_machine(config: RunConfig, device: torch.device, seconds: float) -> Machine:

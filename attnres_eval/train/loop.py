@@ -1,5 +1,6 @@
 """Trains one run, from its configuration to its checkpoint. Reads top to bottom."""
 
+import hashlib
 import itertools
 import math
 import shutil
@@ -14,8 +15,15 @@ from attnres_eval.data.batches import Batches, validation_windows
 from attnres_eval.data.prepare import PreparedData
 from attnres_eval.errors import UserError
 from attnres_eval.estimate import training_seconds
-from attnres_eval.files import sha256_of_json, write_json, write_text
-from attnres_eval.records import Metrics, RunFolder, Summary, read_record, write_record
+from attnres_eval.files import append_line, sha256_of_file, sha256_of_json, write_bytes
+from attnres_eval.records import (
+    Metrics,
+    RunFolder,
+    Summary,
+    read_record,
+    write_record,
+    write_sealed,
+)
 from attnres_eval.study import RunConfig
 from attnres_eval.train.answers import AnswerWeights
 from attnres_eval.train.checkpoint import save_checkpoint
@@ -23,6 +31,7 @@ from attnres_eval.train.device import (
     describe_machine,
     peak_memory,
     pick_device,
+    refuse_what_cannot_fit,
     reset_peak_memory,
     shared,
 )
@@ -65,8 +74,9 @@ def train(
         ranks: the processes that share the run; all call this, and the first one writes.
 
     Raises:
-        UserError: the loss is not finite, the folder belongs to another run, its checkpoint is
-            damaged or of another kind of device, or the batch does not divide among the ranks.
+        UserError: the loss is not finite, the run cannot fit into memory, its folder belongs to
+            another run or cannot be written, its checkpoint is damaged or of another kind of
+            device, its data have changed, or the batch does not divide among the ranks.
     """
     config_sha256 = sha256_of_json(config.model_dump(mode="json"))
     finished = folder.finished
@@ -74,12 +84,15 @@ def train(
         _claim(folder, config)
     ranks.wait()
     if finished:
+        if ranks.first:
+            shutil.rmtree(folder.resume, ignore_errors=True)
         return read_record(folder.summary, Summary)
+    device = pick_device()
+    refuse_what_cannot_fit(config, device, 1 if ranks.parallel == "ddp" else ranks.size)
     recipe, cost = config.recipe, config.cost()
     if ranks.first:
-        write_json(folder.cost, cost.as_dict())
+        write_sealed(folder.cost, cost.as_dict())
 
-    device = pick_device()
     trainer = (PipelineTrainer if ranks.parallel == "pipeline" else Trainer)(config, device, ranks)
     optimiser = trainer.optimiser
     batches = Batches(
@@ -111,7 +124,7 @@ def train(
     machine = shared(machine, ranks)
     start, earlier_seconds = (state.step, state.seconds) if state else (0, 0.0)
     if ranks.first:
-        _cut_metrics(folder.metrics, start)
+        _cut_metrics(folder.metrics, state)
 
     trainer.compute_as(machine)
     weights_of = AnswerWeights(recipe.answer_weight, data.tokenizer)
@@ -142,9 +155,10 @@ def train(
                 seconds=seconds,
                 tokens_per_second=done * recipe.batch_sequences * recipe.context / seconds,
             )
-            with folder.metrics.open("a", encoding="utf-8") as file:
-                file.write(metrics.model_dump_json() + "\n")
+            append_line(folder.metrics, metrics.model_dump_json())
         if done % recipe.checkpoint_every == 0 or done == config.steps:
+            # The first rank alone logs, and its state is the one that is written.
+            logged, sha256 = _logged(folder.metrics) if ranks.first else (0, "")
             state = ResumeState(
                 step=done,
                 seconds=seconds,
@@ -152,14 +166,25 @@ def train(
                 machine=machine,
                 config_sha256=config_sha256,
                 data_sha256=data.manifest.data_sha256,
+                metrics_bytes=logged,
+                metrics_sha256=sha256,
                 checksums={},
             )
+            data.check_unchanged()
             save_state(folder.resume, state, trainer.tensors(), ranks)
         if progress is not None:
             progress(done)
 
     assert state is not None, "the last step always saves"
     nats, scored_bytes, scored_tokens = validate(trainer, data)
+    hashes: dict[str, str] = {}
+    if ranks.first:
+        model = trainer.model if ranks.parallel is None else whole_model(folder.resume, config)
+        save_checkpoint(folder.checkpoint, model, config, data.tokenizer)
+        hashes = {
+            str(file.relative_to(folder.path)): sha256_of_file(file)
+            for file in (folder.metrics, *sorted(folder.checkpoint.iterdir()))
+        }
     summary = Summary(
         validation_nats_per_token=nats / scored_tokens,
         validation_bits_per_byte=nats / math.log(2) / scored_bytes,
@@ -172,10 +197,9 @@ def train(
         peak_memory_bytes=state.peak_memory_bytes,
         machine=machine,
         data_sha256=data.manifest.data_sha256,
+        files_sha256=hashes,
     )
     if ranks.first:
-        model = trainer.model if ranks.parallel is None else whole_model(folder.resume, config)
-        save_checkpoint(folder.checkpoint, model, config, data.tokenizer)
         write_record(folder.summary, summary)
         shutil.rmtree(folder.resume)
     ranks.wait()
@@ -219,7 +243,7 @@ def _claim(folder: RunFolder, config: RunConfig) -> None:
         if read_run_config(folder.config) != config:
             raise UserError(f"{folder.path} holds another run; give a new folder or use --force")
     else:
-        write_json(folder.config, config.model_dump(mode="json"))
+        write_record(folder.config, config)
 
 
 def read_run_config(path: Path) -> RunConfig:
@@ -227,16 +251,20 @@ def read_run_config(path: Path) -> RunConfig:
     return read_record(path, RunConfig)
 
 
-def _cut_metrics(path: Path, step: int) -> None:
+def _logged(path: Path) -> tuple[int, str]:
+    """Length and hash of what has been logged."""
+    return path.stat().st_size, sha256_of_file(path)
+
+
+def _cut_metrics(path: Path, state: ResumeState | None) -> None:
     """Drops what was logged after the checkpoint, half-written lines included."""
-    kept = []
-    if path.is_file() and step:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                metrics = Metrics.model_validate_json(line)
-            except ValueError:
-                break
-            if metrics.step > step:
-                break
-            kept.append(line + "\n")
-    write_text(path, "".join(kept))
+    if state is None:
+        write_bytes(path, b"")
+        return
+    kept = path.read_bytes()[: state.metrics_bytes] if path.is_file() else b""
+    if hashlib.sha256(kept).hexdigest() != state.metrics_sha256:
+        raise UserError(
+            f"{path} has changed since the last checkpoint; delete {path.parent} to train this run"
+            " anew"
+        )
+    write_bytes(path, kept)

@@ -162,18 +162,13 @@ class PipelineTrainer(Trainer):
 
     def _add_copies(self) -> None:
         """Sums the gradients of parameters that several stages have, which keeps them alike."""
-        copies = [parameter for _, parameter in self.model.residual.named_parameters()]
-        for parameter in copies:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
+        copies = list(self.model.residual.parameters())
+        # A stage has no gradient of what it does not read.
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in copies]
         if copies:
-            gradients = [
-                parameter.grad.flatten() for parameter in copies if parameter.grad is not None
-            ]
-            total = self.ranks.total(torch.cat(gradients))
-            for parameter, part in zip(
-                copies, total.split([len(g) for g in gradients]), strict=True
-            ):
+            total = self.ranks.total(torch.cat([gradient.flatten() for gradient in gradients]))
+            parts = total.split([gradient.numel() for gradient in gradients])
+            for parameter, part in zip(copies, parts, strict=True):
                 parameter.grad = part.view_as(parameter)
         if self.ends is not None:
             dist.all_reduce(self.model.embedding.weight.grad, group=self.ends)
@@ -197,7 +192,7 @@ class PipelineTrainer(Trainer):
 
     def nats(self, tokens_BT: Tensor) -> float:
         """As of `Trainer`; in batches of training's size, the last one filled up with copies."""
-        nats, batch = torch.zeros((), dtype=torch.float64, device=self.device), None
+        nats = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in tokens_BT.split(self.config.recipe.batch_sequences):
             rows = torch.arange(self.config.recipe.batch_sequences)
             shares_BT = torch.full((len(rows), batch.shape[1] - 1), 1 / batch[:, 1:].numel())

@@ -6,16 +6,18 @@ a temporary name and renamed; then older ones go. `torch.distributed.checkpoint`
 and puts them together again, so that another number of processes can go on from it.
 """
 
+import contextlib
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
@@ -25,7 +27,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from attnres_eval.errors import UserError
-from attnres_eval.files import sha256_of_file
+from attnres_eval.files import sha256_of_file, writing
 from attnres_eval.model.transformer import Transformer
 from attnres_eval.records import Machine, Record, read_record, write_record
 from attnres_eval.study import RunConfig
@@ -44,8 +46,37 @@ class ResumeState(Record):
     machine: Machine
     config_sha256: str
     data_sha256: str
+    metrics_bytes: NonNegativeInt
+    """Length of metrics.jsonl so far."""
+    metrics_sha256: str
+    """Hash of so much of it."""
     checksums: dict[str, str]
     """SHA-256 of each safetensors file."""
+
+
+@contextlib.contextmanager
+def writing_tensors(folder: Path, temporary: Path | None) -> Iterator[None]:
+    """As `writing`, for a folder of tensors.
+
+    Args:
+        folder: its name.
+        temporary: the name that it has meanwhile, under which nothing stays if that fails; None
+            where another process sees to that.
+
+    Raises:
+        UserError: the disk is full, or the folder may not be written.
+    """
+    try:
+        with writing(folder):
+            yield
+    except (SafetensorError, CheckpointException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder} cannot be written ({reason}); make room, then run the same command again"
+        ) from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save_state(folder: Path, state: ResumeState, tensors: dict[str, Tensor], ranks: Ranks) -> None:
@@ -56,32 +87,40 @@ def save_state(folder: Path, state: ResumeState, tensors: dict[str, Tensor], ran
         state: `checksums` are filled in here.
         tensors: by name, plain or spread over the ranks.
         ranks: this process and the others.
+
+    Raises:
+        UserError: the disk is full, or the folder may not be written.
     """
     final = folder / f"{state.step:08d}"
     temporary = folder / f".{final.name}.tmp"
+    with writing_tensors(final, temporary if ranks.first else None):
+        if ranks.first:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        ranks.wait()
+        checksums = ranks.all_of(_write_own(temporary, tensors, ranks))
+        if ranks.first:
+            whole = state.model_copy(update={"checksums": checksums})
+            write_record(temporary / "state.json", whole)
+            _sync(temporary)
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
     if ranks.first:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    ranks.wait()
-    own = temporary / f"shard-{ranks.rank + 1:05d}-model-00001-of-00001{SUFFIX}"
-    if ranks.parallel is None:
-        # The same file as below without the planning, which takes longer than the writing.
-        save_file({name: value.contiguous() for name, value in tensors.items()}, own)
-    else:
-        save(
-            tensors, storage_writer=HuggingFaceStorageWriter(str(temporary), save_distributed=True)
-        )
-    # Planning may leave a rank nothing to write.
-    checksums = ranks.all_of({own.name: sha256_of_file(own)} if own.is_file() else {})
-    if ranks.first:
-        write_record(temporary / "state.json", state.model_copy(update={"checksums": checksums}))
-        _sync(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
         for other in folder.iterdir():
             if other != final:
                 shutil.rmtree(other)
     ranks.wait()
+
+
+def _write_own(folder: Path, tensors: dict[str, Tensor], ranks: Ranks) -> dict[str, str]:
+    """Writes this rank's tensors; its file's name and hash, or nothing where it has none."""
+    own = folder / f"shard-{ranks.rank + 1:05d}-model-00001-of-00001{SUFFIX}"
+    if ranks.parallel is None:
+        # The same file as below without the planning, which takes longer than the writing.
+        save_file({name: value.contiguous() for name, value in tensors.items()}, own)
+    else:
+        save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+    return {own.name: sha256_of_file(own)} if own.is_file() else {}
 
 
 def newest_state(folder: Path) -> tuple[Path, ResumeState] | None:
@@ -119,18 +158,27 @@ def load_tensors(
                 f"{checkpoint / name} is damaged; delete {checkpoint} to train this run anew"
             )
     reader = HuggingFaceStorageReader(str(checkpoint))
-    try:
+    with _reading(checkpoint):
         sizes = _sizes(reader.read_metadata())
-    except SafetensorError as error:
-        raise UserError(
-            f"{checkpoint} cannot be read ({error}); delete it to train this run anew"
-        ) from None
     # Stages of a pipeline have tensors of their own.
     if sizes != ranks.all_of({name: tuple(tensor.shape) for name, tensor in into.items()}):
         raise UserError(
             f"{checkpoint} holds other tensors than this run's; delete it to train this run anew"
         )
-    _read(reader, into, alone=ranks.parallel is None)
+    with _reading(checkpoint):
+        _read(reader, into, alone=ranks.parallel is None)
+
+
+@contextlib.contextmanager
+def _reading(checkpoint: Path) -> Iterator[None]:
+    """Says in one line what torch raises at files that it did not write, whatever that is."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{checkpoint} cannot be read ({reason}); delete it to train this run anew"
+        ) from None
 
 
 def whole_model(folder: Path, config: RunConfig) -> Transformer:

@@ -329,6 +329,11 @@ def without_kernels(session: Session) -> Tensor:
         return session.step()
 
 
+def with_one_layer_behind(session: Session) -> Tensor:
+    session.cache.layers[1].filled -= 1
+    return session.step()
+
+
 REFUSED = [
     frozen,
     with_gradients,
@@ -336,6 +341,7 @@ REFUSED = [
     with_one_layer_in_fp64,
     masked_by_head,
     masked_by_truth,
+    with_one_layer_behind,
     without_kernels,
 ]
 
@@ -370,3 +376,5 @@ def test_a_cache_is_filled_to_its_end(taken: list[bool]) -> None:
     session.step()
     assert taken == [True, True]
     assert [layer.room() for layer in session.cache.layers] == [None] * SHAPE.n_layers
+    with pytest.raises(IndexError, match="6 tokens do not fit a cache of 5"):
+        session.step()

@@ -237,6 +237,20 @@ def test_a_second_backward_pass_hears_nothing_of_the_first() -> None:
     assert_close(ours, slow)
 
 
+def test_an_addend_of_another_type_is_added_in_the_sources() -> None:
+    if not multiplies_bf16():
+        pytest.skip("the kernels do without bf16 here")
+    values, addend = randn(6, 8, seed=1).bfloat16(), randn(6, 8, seed=2)
+    queries = depth.Queries(randn(1, 8, seed=3), None, 1.0, 0, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = depth.source(values, queries, 0, addend)
+        same = depth.source(values, queries, 0, addend.bfloat16())
+    assert ours is not None
+    assert same is not None
+    assert torch.equal(ours.values_BTD, same.values_BTD)
+    assert torch.equal(ours.scores_RM, same.scores_RM)
+
+
 def in_threads(threads: int) -> Any:
     class Threads:
         def __enter__(self) -> None:

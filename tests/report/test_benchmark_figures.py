@@ -15,8 +15,9 @@ from attnres_eval.report.build import build_report, study_tables
 from attnres_eval.report.figures import draw_figures
 from attnres_eval.report.plot_steps import draw_steps
 from attnres_eval.report.plot_tasks import draw_paired, draw_task_scaling
-from attnres_eval.report.study_page import MOST_ROWS, study_page
+from attnres_eval.report.study_page import study_page
 from attnres_eval.report.style import DARK, LIGHT
+from attnres_eval.report.views import MOST_ROWS
 from attnres_eval.report.words_paired import (
     paired_sentences,
     published_gain_sentence,

@@ -106,7 +106,7 @@ def test_what_was_run(analysed: Callable[..., Any]) -> None:
     assert "Fabricated numbers for tests." in text
     assert "512 entries, context 256" in text
     assert "learning rate 0.003" in text
-    assert "prenorm-d32-s1" in words.missing_sentence(results)
+    assert "prenorm-d32-s1" in words.missing_sentences(results)[0]
 
 
 def test_sizes_with_their_own_recipe_are_told(analysed: Callable[..., Any]) -> None:
@@ -128,7 +128,7 @@ def test_sizes_with_their_own_recipe_are_told(analysed: Callable[..., Any]) -> N
 
 
 def test_nothing_is_said_of_holes_where_there_are_none(analysed: Callable[..., Any]) -> None:
-    assert words.missing_sentence(analysed().results) == ""
+    assert words.missing_sentences(analysed().results) == []
 
 
 def test_speed_is_the_measured_ratio(analysed: Callable[..., Any]) -> None:

@@ -5,53 +5,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tiny_study import tiny
 
 from attnres_eval.errors import UserError
-from attnres_eval.files import write_json
-from attnres_eval.records import InspectionRecord, read_record
-from attnres_eval.study import Study, Task, parse_study
+from attnres_eval.records import InspectionRecord, read_record, write_record
+from attnres_eval.study import Task
 from attnres_eval.sweep.executor import Job, LocalExecutor
 from attnres_eval.sweep.folder import claim, differences, run_folder
 from attnres_eval.sweep.jobs import inspection_left
 from attnres_eval.sweep.progress import last_metrics
 from attnres_eval.sweep.run import run_study
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("corpus") / "text.txt"
-    path.write_text("\n\n".join(f"line {i} says {i * i % 97} to line {i + 1}" for i in range(2000)))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTNRES_EVAL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-def tiny(corpus: Path, **changes: Any) -> Study:
-    values = {
-        "name": "tiny",
-        "variants": {"prenorm": None, "full_attnres": None},
-        "sizes": {"d16": {"d_model": 16, "n_layers": 2, "n_heads": 1}},
-        "seeds": [0],
-        "data": {"corpora": {f"file:{corpus}": 1.0}, "vocab_size": 300, "validation_tokens": 512},
-        "recipe": {
-            "context": 32,
-            "batch_sequences": 2,
-            "tokens_per_parameter": 0.1,
-            "log_every": 1,
-        },
-        "evaluation": {"inspection_tokens": 0, "calibration_rounds": 0},
-    }
-    return parse_study(yaml.safe_dump(values | changes), "tiny.yaml")
 
 
 def test_second_call_does_nothing_and_a_new_seed_trains_only_itself(
@@ -128,18 +97,32 @@ def test_executor_reports_values_and_failures() -> None:
     assert outcomes == {f"job {n}": (n**2, None) for n in (0, 1, 2, 4)}
 
 
-def test_a_killed_worker_is_one_line(tmp_path: Path) -> None:
-    marker = tmp_path / "pid"
+def kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def kill() -> None:
-        while not marker.is_file() or not marker.read_text():
-            time.sleep(0.05)
-        os.kill(int(marker.read_text()), signal.SIGKILL)
 
-    threading.Thread(target=kill).start()
-    jobs = [Job("victim", pid_then_sleep, (marker,))]
-    with pytest.raises(UserError, match="killed from outside"):
-        list(LocalExecutor(1).execute(jobs, lambda: None))
+def use_up_memory(kind: type[Exception], text: str) -> None:
+    raise kind(text)
+
+
+def test_a_killed_worker_and_one_without_memory_leave_the_others_alone() -> None:
+    jobs = [
+        Job("killed", kill_myself, ()),
+        Job("square", square, (7,)),
+        Job("python", use_up_memory, (MemoryError, "")),
+        Job("torch", use_up_memory, (RuntimeError, "DefaultCPUAllocator: can't allocate memory")),
+        Job("other square", square, (8,)),
+    ]
+    outcomes = {o.name: o for o in LocalExecutor(1).execute(jobs, lambda: None)}
+    assert (outcomes["square"].value, outcomes["other square"].value) == (49, 64)
+    assert "killed from outside (out of memory?)" in (outcomes["killed"].failure or "")
+    assert outcomes["python"].failure == "python ran out of memory"
+    assert outcomes["torch"].failure == "torch ran out of memory"
+
+
+def test_another_runtime_error_is_a_bug_and_raised() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(LocalExecutor(1).execute([Job("bug", use_up_memory, (RuntimeError, "shapes"))], list))
 
 
 def run_one(path: Path) -> None:
@@ -249,7 +232,7 @@ def test_finished_runs_of_the_largest_size_are_inspected_once(corpus: Path, tmp_
     assert run_study(study, tmp_path, LocalExecutor(1), **quiet).inspected == []
     # A record of other weights or of another number of tokens is taken again.
     assert inspection_left(folder, 71)
-    write_json(folder.inspection, record.model_dump() | {"model_sha256": "other"})
+    write_record(folder.inspection, record.model_copy(update={"model_sha256": "other"}))
     assert inspection_left(folder, 70)
     # Without weights the record speaks for itself; without either there is something left.
     shutil.rmtree(folder.checkpoint)

@@ -12,25 +12,29 @@ def faults():
     kept = [torch.ones(1_000_000) for _ in range(40)]
     del kept
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults(), faults()
-print(faults())
+faults()
+print(faults(), faults())
 """
 
 
-def faults_of_a_step(setting: str) -> int:
-    """Page faults of allocating and freeing 160 MB for the third time, in a fresh process."""
+def faults_of_steps(setting: str) -> list[int]:
+    """Page faults of allocating and freeing 160 MB the second and the third time, in a process."""
     code = STEP.format(setting=setting)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout)
+    return [int(word) for word in done.stdout.split()]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
 def test_freed_memory_is_not_faulted_in_again() -> None:
-    kept = faults_of_a_step(
+    second, third = faults_of_steps(
         "from attnres_eval.train.allocator import keep_freed_memory; keep_freed_memory()"
     )
-    assert kept < 1000
-    assert faults_of_a_step("") > 10 * kept
+    plain_second, plain_third = faults_of_steps("")
+    # What torch allocates for itself during the first step may lie above the freed memory and so
+    # keep it: only the second step shows whether the heap shrinks.
+    assert plain_second > 4 * second
+    assert third < 1000
+    assert plain_third > 10 * third
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")

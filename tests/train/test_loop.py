@@ -19,7 +19,7 @@ import attnres_eval.model.hf  # noqa: F401  (registers the Auto classes)
 from attnres_eval.data.prepare import PreparedData
 from attnres_eval.errors import UserError
 from attnres_eval.files import sha256_of_file, write_json
-from attnres_eval.records import Metrics, RunFolder, read_records
+from attnres_eval.records import SEAL, Metrics, RunFolder, read_records
 from attnres_eval.study import RunConfig
 from attnres_eval.train.loop import train
 
@@ -38,8 +38,9 @@ def assert_same_run(one: RunFolder, other: RunFolder) -> None:
     assert metrics_of(one) == metrics_of(other)
     summaries = [json.loads(folder.summary.read_text()) for folder in (one, other)]
     for summary in summaries:
-        for clock in (*CLOCKS, "peak_memory_bytes"):
+        for clock in (*CLOCKS, "peak_memory_bytes", SEAL):
             del summary[clock]
+        del summary["files_sha256"]["metrics.jsonl"]
     assert summaries[0] == summaries[1]
 
 
@@ -99,7 +100,8 @@ def test_a_run_is_not_continued_on_another_kind_of_device(
     with pytest.raises(Killed):
         train(config, folder, data, die)
     (state,) = folder.resume.glob("*/state.json")
-    state.write_text(state.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    changed = json.loads(state.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    write_json(state, {key: value for key, value in changed.items() if key != SEAL})
     with pytest.raises(UserError, match="was written on cuda, and this is cpu"):
         train(config, folder, data)
 
@@ -218,6 +220,7 @@ def test_a_checkpoint_of_other_tensors_is_refused(
     stray.unlink()
 
     state = json.loads((checkpoint / "state.json").read_text())
+    del state[SEAL]
     tensors["model.embedding.weight"] = tensors["model.embedding.weight"][:1].contiguous()
     save_file(tensors, checkpoint / TENSORS)
     state["checksums"] = {TENSORS: sha256_of_file(checkpoint / TENSORS)}
@@ -246,6 +249,7 @@ def test_machine_settings_are_kept_on_resume(
     state = next(folder.resume.glob("*/state.json"))
     recorded = json.loads(state.read_text())
     recorded["machine"]["precision"] = "bf16"
+    del recorded[SEAL]
     write_json(state, recorded)
     assert train(config, folder, data).machine.precision == "bf16"
 

@@ -87,8 +87,8 @@ class BlockAttnRes(DepthAttention):
         counts = capped(block_sources(options.bounds(shape)), mixing.window)
         super().__init__(shape, options, counts, mixing)
         self.two_phase = mixing.two_phase
-        self.flashable = self.fusible and mixing.key_norm and mixing.window is None
-        self.fusible = self.fusible and not self.two_phase
+        self.flashable = self.published and mixing.key_norm and mixing.window is None
+        self.fusible = self.published and not self.two_phase
         self.block_end = {
             sublayer: end for first, end in options.bounds(shape) for sublayer in range(first, end)
         }

@@ -92,10 +92,12 @@ class DepthAttention(Residual):
         self.mixing = mixing
         self.counts = [count for count in counts if count > 1]
         self.first_mixing = len(counts) - len(self.counts)
-        self.fusible = (
+        self.published = (
             mixing.mixing == "softmax" and mixing.query == "learned" and mixing.heads == 1
         )
-        """Whether the compiled kernels know this way to mix."""
+        """Whether it mixes as the paper's main form does, which is what compiled code knows."""
+        self.fusible = self.published
+        """Whether the compiled kernels compute it, source by source."""
         self.flashable = False
         """Whether the package flash-attn-res does."""
         readers, width = len(self.counts), shape.d_model
@@ -229,9 +231,8 @@ class DepthAttention(Residual):
 
     def plan_of(self, slots: Sequence[int]) -> DecodePlan | None:
         """The compiled step where sublayers add to these sources; None where it mixes otherwise."""
-        mixing, query = self.mixing, self.query
-        learned = mixing.mixing == "softmax" and mixing.query == "learned" and mixing.heads == 1
-        if not learned or query is None or mixing.window is not None or self.frozen:
+        query = self.query
+        if not self.published or query is None or self.mixing.window is not None or self.frozen:
             return None
         queries_RD = self._as_queries(query, slice(None))
         return DecodePlan(tuple(slots), queries_RD, self.gain is not None)

@@ -12,6 +12,19 @@ static inline std::pair<int64_t, int64_t> share(int64_t M, int64_t step, int thr
           std::min(M, blocks * (thread + 1) / threads * step)};
 }
 
+// Walks through a thread's tokens: `few` takes up to ROWS of them, whose first unit in the chunk's
+// panels is told with all units of the chunk; `whole` ends a chunk.
+template <class P, class Few, class Whole>
+static inline void by_chunks(int64_t M, int thread, int threads, Few few, Whole whole) {
+  auto [first, last] = share(M, CHUNK, thread, threads);
+  for (int64_t m0 = first; m0 < last; m0 += CHUNK) {
+    int64_t chunk = std::min(CHUNK, last - m0), all_units = units<P>(chunk);
+    for (int64_t m = m0; m < m0 + chunk; m += ROWS)
+      few(m, std::min(ROWS, m0 + chunk - m), (m - m0) / P::per_unit, all_units);
+    whole(all_units);
+  }
+}
+
 // Sums what threads have gathered, in their order, into out[rows, columns].
 static void gather(const std::vector<float*>& parts, int64_t ld, int64_t rows, int64_t columns,
                    float* out) {
@@ -71,28 +84,25 @@ static void linear_backward(const X* x, const float* gain, const float* weight, 
     float *dh = scratch.floats(ROWS * kp), scale[ROWS];
     float *d_columns = scratch.floats(CHUNK * np), *h_panels = scratch.floats(CHUNK * kp);
     const int64_t d_row = np / P::per_unit;
-    auto [first, last] = share(M, CHUNK, thread, all);
-    for (int64_t m0 = first; m0 < last; m0 += CHUNK) {
-      int64_t chunk = std::min(CHUNK, last - m0), all_units = units<P>(chunk);
-      for (int64_t m = m0; m < m0 + chunk; m += ROWS) {
-        int64_t rows = std::min(ROWS, m0 + chunk - m), unit = (m - m0) / P::per_unit;
-        for (int64_t i = 0; i < rows; i++) {
-          read_row(x + (m + i) * K, K, xs + i * kp);
-          scale[i] = norm_row(xs + i * kp, gain, K, h + i * kp);
-          read_row(dy + (m + i) * N, N, d + i * np);
-          to_row<P>(d + i * np, N, d_rows + i * d_row);
-        }
-        pack_rows<P>(h, kp, rows, K, h_panels, unit, all_units);
-        pack_columns<P>(d, np, rows, N, d_columns + unit * np, np);
-        product<P>(rows, K, nu, d_rows, d_row, 1, w, K, nu, dh, kp, false);
-        for (int64_t i = 0; i < rows; i++) {
-          norm_row_backward(xs + i * kp, gain, scale[i], K, dh + i * kp, gains[(size_t)thread]);
-          write_row(dh + i * kp, K, dx + (m + i) * K);
-        }
+    auto few = [&](int64_t m, int64_t rows, int64_t unit, int64_t all_units) {
+      for (int64_t i = 0; i < rows; i++) {
+        read_row(x + (m + i) * K, K, xs + i * kp);
+        scale[i] = norm_row(xs + i * kp, gain, K, h + i * kp);
+        read_row(dy + (m + i) * N, N, d + i * np);
+        to_row<P>(d + i * np, N, d_rows + i * d_row);
       }
+      pack_rows<P>(h, kp, rows, K, h_panels, unit, all_units);
+      pack_columns<P>(d, np, rows, N, d_columns + unit * np, np);
+      product<P>(rows, K, nu, d_rows, d_row, 1, w, K, nu, dh, kp, false);
+      for (int64_t i = 0; i < rows; i++) {
+        norm_row_backward(xs + i * kp, gain, scale[i], K, dh + i * kp, gains[(size_t)thread]);
+        write_row(dh + i * kp, K, dx + (m + i) * K);
+      }
+    };
+    by_chunks<P>(M, thread, all, few, [&](int64_t all_units) {
       product<P>(N, K, all_units, d_columns, 1, np, h_panels, K, all_units,
                  weights[(size_t)thread], kp, true);
-    }
+    });
   });
   gather(weights, kp, N, K, d_weight);
   if (gain != nullptr) gather(gains, kp, 1, K, d_gain);
@@ -203,40 +213,37 @@ static void mlp_backward(const X* x, const float* gain, const float* gate_up_wei
     float *h_panels = scratch.floats(CHUNK * dp), *d_columns = scratch.floats(CHUNK * dp);
     float *a_panels = scratch.floats(CHUNK * fp), *dgu_columns = scratch.floats(CHUNK * gp);
     const int64_t d_row = dp / P::per_unit, g_row = gp / P::per_unit;
-    auto [first, last] = share(M, CHUNK, thread, all);
-    for (int64_t m0 = first; m0 < last; m0 += CHUNK) {
-      int64_t chunk = std::min(CHUNK, last - m0), all_units = units<P>(chunk);
-      for (int64_t m = m0; m < m0 + chunk; m += ROWS) {
-        int64_t rows = std::min(ROWS, m0 + chunk - m), unit = (m - m0) / P::per_unit;
-        for (int64_t i = 0; i < rows; i++) {
-          read_row(x + (m + i) * D, D, xs + i * dp);
-          scale[i] = norm_row(xs + i * dp, gain, D, h + i * dp);
-          read_row(dy + (m + i) * D, D, d + i * dp);
-          to_row<P>(d + i * dp, D, d_rows + i * d_row);
-        }
-        pack_rows<P>(h, dp, rows, D, h_panels, unit, all_units);
-        pack_columns<P>(d, dp, rows, D, d_columns + unit * dp, dp);
-        product<P>(rows, F, du, d_rows, d_row, 1, w2, F, du, da, fp, false);
-        for (int64_t i = 0; i < rows; i++) {
-          const Y* saved = gate_up + (m + i) * 2 * F;
-          float* out = dgu + i * gp;
-          swiglu_row_backward(saved, saved + F, da + i * fp, F, a + i * fp, out, out + F);
-          zero_padding(out, 2 * F);
-          to_row<P>(out, 2 * F, dgu_rows + i * g_row);
-        }
-        pack_rows<P>(a, fp, rows, F, a_panels, unit, all_units);
-        pack_columns<P>(dgu, gp, rows, 2 * F, dgu_columns + unit * gp, gp);
-        product<P>(rows, D, gu, dgu_rows, g_row, 1, w1, D, gu, dh, dp, false);
-        for (int64_t i = 0; i < rows; i++) {
-          norm_row_backward(xs + i * dp, gain, scale[i], D, dh + i * dp, gains[(size_t)thread]);
-          write_row(dh + i * dp, D, dx + (m + i) * D);
-        }
+    auto few = [&](int64_t m, int64_t rows, int64_t unit, int64_t all_units) {
+      for (int64_t i = 0; i < rows; i++) {
+        read_row(x + (m + i) * D, D, xs + i * dp);
+        scale[i] = norm_row(xs + i * dp, gain, D, h + i * dp);
+        read_row(dy + (m + i) * D, D, d + i * dp);
+        to_row<P>(d + i * dp, D, d_rows + i * d_row);
       }
+      pack_rows<P>(h, dp, rows, D, h_panels, unit, all_units);
+      pack_columns<P>(d, dp, rows, D, d_columns + unit * dp, dp);
+      product<P>(rows, F, du, d_rows, d_row, 1, w2, F, du, da, fp, false);
+      for (int64_t i = 0; i < rows; i++) {
+        const Y* saved = gate_up + (m + i) * 2 * F;
+        float* out = dgu + i * gp;
+        swiglu_row_backward(saved, saved + F, da + i * fp, F, a + i * fp, out, out + F);
+        zero_padding(out, 2 * F);
+        to_row<P>(out, 2 * F, dgu_rows + i * g_row);
+      }
+      pack_rows<P>(a, fp, rows, F, a_panels, unit, all_units);
+      pack_columns<P>(dgu, gp, rows, 2 * F, dgu_columns + unit * gp, gp);
+      product<P>(rows, D, gu, dgu_rows, g_row, 1, w1, D, gu, dh, dp, false);
+      for (int64_t i = 0; i < rows; i++) {
+        norm_row_backward(xs + i * dp, gain, scale[i], D, dh + i * dp, gains[(size_t)thread]);
+        write_row(dh + i * dp, D, dx + (m + i) * D);
+      }
+    };
+    by_chunks<P>(M, thread, all, few, [&](int64_t all_units) {
       product<P>(2 * F, D, all_units, dgu_columns, 1, gp, h_panels, D, all_units,
                  ups[(size_t)thread], dp, true);
       product<P>(D, F, all_units, d_columns, 1, dp, a_panels, F, all_units, downs[(size_t)thread],
                  fp, true);
-    }
+    });
   });
   gather(ups, dp, 2 * F, D, d_gate_up_weight);
   gather(downs, fp, D, F, d_down_weight);

@@ -45,45 +45,42 @@ static void loss_forward(const X* x, const float* gain, const float* weight,
     float* h_panels = scratch.floats(CHUNK * kp);
     const int64_t h_row = kp / P::per_unit, d_row = np / P::per_unit;
     double total = 0;
-    auto [first, last] = share(M, CHUNK, thread, all);
-    for (int64_t m0 = first; m0 < last; m0 += CHUNK) {
-      int64_t chunk = std::min(CHUNK, last - m0), all_units = units<P>(chunk);
-      for (int64_t m = m0; m < m0 + chunk; m += ROWS) {
-        int64_t rows = std::min(ROWS, m0 + chunk - m), unit = (m - m0) / P::per_unit;
-        for (int64_t i = 0; i < rows; i++) {
-          read_row(x + (m + i) * K, K, xs + i * kp);
-          scale[i] = norm_row(xs + i * kp, gain, K, h + i * kp);
-          to_row<P>(h + i * kp, K, h_rows + i * h_row);
-        }
-        product<P>(rows, N, ku, h_rows, h_row, 1, w, N, ku, logits, np, false);
-        for (int64_t i = 0; i < rows; i++) {
-          float* row = logits + i * np;
-          int64_t target = targets[m + i];
-          if (target < 0 || target >= N) {
-            total = NAN;
-            target = 0;
-          }
-          float share_of = weights[m + i], own = row[target], normaliser = softmax_row(row, N);
-          total += (double)share_of * ((double)normaliser - own);
-          if (!graded) continue;
-          for (int64_t c = 0; c < np; c += VL) store(row + c, load(row + c) * share_of);
-          row[target] -= share_of;
-          to_row<P>(row, N, d_rows + i * d_row);
-        }
-        if (!graded) continue;
-        pack_rows<P>(h, kp, rows, K, h_panels, unit, all_units);
-        pack_columns<P>(logits, np, rows, N, d_columns + unit * np, np);
-        product<P>(rows, K, nu, d_rows, d_row, 1, w_back, K, nu, dh, kp, false);
-        for (int64_t i = 0; i < rows; i++) {
-          norm_row_backward(xs + i * kp, gain, scale[i], K, dh + i * kp,
-                            gain_parts[(size_t)thread]);
-          write_row(dh + i * kp, K, d_x + (m + i) * K);
-        }
+    auto few = [&](int64_t m, int64_t rows, int64_t unit, int64_t all_units) {
+      for (int64_t i = 0; i < rows; i++) {
+        read_row(x + (m + i) * K, K, xs + i * kp);
+        scale[i] = norm_row(xs + i * kp, gain, K, h + i * kp);
+        to_row<P>(h + i * kp, K, h_rows + i * h_row);
       }
+      product<P>(rows, N, ku, h_rows, h_row, 1, w, N, ku, logits, np, false);
+      for (int64_t i = 0; i < rows; i++) {
+        float* row = logits + i * np;
+        int64_t target = targets[m + i];
+        if (target < 0 || target >= N) {
+          total = NAN;
+          target = 0;
+        }
+        float share_of = weights[m + i], own = row[target], normaliser = softmax_row(row, N);
+        total += (double)share_of * ((double)normaliser - own);
+        if (!graded) continue;
+        for (int64_t c = 0; c < np; c += VL) store(row + c, load(row + c) * share_of);
+        row[target] -= share_of;
+        to_row<P>(row, N, d_rows + i * d_row);
+      }
+      if (!graded) return;
+      pack_rows<P>(h, kp, rows, K, h_panels, unit, all_units);
+      pack_columns<P>(logits, np, rows, N, d_columns + unit * np, np);
+      product<P>(rows, K, nu, d_rows, d_row, 1, w_back, K, nu, dh, kp, false);
+      for (int64_t i = 0; i < rows; i++) {
+        norm_row_backward(xs + i * kp, gain, scale[i], K, dh + i * kp,
+                          gain_parts[(size_t)thread]);
+        write_row(dh + i * kp, K, d_x + (m + i) * K);
+      }
+    };
+    by_chunks<P>(M, thread, all, few, [&](int64_t all_units) {
       if (graded)
         product<P>(N, K, all_units, d_columns, 1, np, h_panels, K, all_units,
                    weight_parts[(size_t)thread], kp, true);
-    }
+    });
     losses[(size_t)thread] = total;
   });
   *loss = 0;
