@@ -64,7 +64,6 @@ def plan(
     gpus_per_run: Annotated[
         int | None, typer.Option(min=1, help="Devices that share one run; those of a node.")
     ] = None,
-    micro_batch: Annotated[int, typer.Option(min=1, help="Sequences of one pass on a device.")] = 1,
     table: Annotated[
         Literal["runs", "memory", "totals", "growth", "pipeline"] | None,
         typer.Option(help="What to print; runs by default."),
@@ -94,7 +93,6 @@ def plan(
         hardware=hardware,
         utilisation=utilisation,
         gpus_per_run=gpus_per_run,
-        micro_batch=micro_batch,
         table=table,
         pipeline_stages=pipeline_stages,
         virtual_stages=virtual_stages,

@@ -81,6 +81,7 @@ def training_bytes(config: RunConfig) -> float:
         kernels=True,
         activation_checkpointing=recipe.activation_checkpointing,
         optimizer=recipe.optimizer,
+        accumulating=at_once < recipe.batch_sequences,
     )
     return PROCESS_BYTES + HELD_BACK * needed.total
 

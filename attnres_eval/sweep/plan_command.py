@@ -28,7 +28,6 @@ class Options:
     hardware: str | None = None
     utilisation: float | None = None
     gpus_per_run: int | None = None
-    micro_batch: int = 1
     table: str | None = None
     pipeline_stages: int | None = None
     virtual_stages: int | None = None
@@ -48,9 +47,7 @@ def plan_study(name_or_path: str, workers: int | None, options: Options, say: Sa
     _check(options)
     if options.table == "pipeline" or options.pipeline_stages is not None:
         assert options.pipeline_stages is not None, "checked"
-        return pipeline_rows(
-            study, options.pipeline_stages, options.virtual_stages or 1, options.micro_batch
-        )
+        return pipeline_rows(study, options.pipeline_stages, options.virtual_stages or 1)
     if options.hardware is None:
         processes = workers or cores()
         minutes = total_seconds(study, processes) / 60
@@ -62,7 +59,6 @@ def plan_study(name_or_path: str, workers: int | None, options: Options, say: Sa
         parse_hardware(options.hardware),
         utilisation=UTILISATION if options.utilisation is None else options.utilisation,
         devices_a_run=options.gpus_per_run or (1 if by_ray else None),
-        micro_batch=options.micro_batch,
     )
     if options.slurm:
         assert options.out is not None, "checked"
@@ -91,7 +87,7 @@ def assumptions(used: Fleet) -> str:
     device = used.cluster.device
     return (
         f"{used.cluster.devices} {device.title}, {used.devices_a_run} a run under FSDP2,"
-        f" {used.micro_batch} sequences a device and pass; hours are FLOPs /"
+        " by the recipe's micro-batches; hours are FLOPs /"
         f" ({device.flops_per_second / 1e12:,.4g} TFLOP/s dense bf16 x {used.utilisation:g}), an"
         f" assumption and no measurement; memory is a model of plain torch. Peak and memory:"
         f" {device.source}"

@@ -28,8 +28,6 @@ class Fleet:
     """Training FLOP/s over the dense bf16 peak."""
     devices_a_run: int
     """FSDP2 divides one run over so many."""
-    micro_batch: int
-    """Sequences of one forward and backward pass on a device; more are accumulated."""
 
     @property
     def slots(self) -> int:
@@ -51,7 +49,6 @@ def fleet(
     *,
     utilisation: float = UTILISATION,
     devices_a_run: int | None = None,
-    micro_batch: int = 1,
 ) -> Fleet:
     """Checks how a study is to use the hardware.
 
@@ -60,7 +57,6 @@ def fleet(
         cluster: the hardware.
         utilisation: share of the peak, above 0 and at most 1.
         devices_a_run: a node's devices where absent, or all if there are fewer.
-        micro_batch: sequences of a pass on a device.
 
     Raises:
         UserError: a value makes no sense, or a run's batch cannot be divided over its devices.
@@ -78,29 +74,32 @@ def fleet(
             f" give {DEVICES_A_NODE} or fewer, or a multiple"
         )
     for name in study.sizes:
-        sequences = study.recipe_of(name).batch_sequences
-        if sequences % (devices * micro_batch):
+        recipe = study.recipe_of(name)
+        sequences, micro = recipe.batch_sequences, recipe.micro_batch_sequences or 1
+        if sequences % (devices * micro):
             raise UserError(
                 f"size {name}: a batch of {sequences} sequences cannot be divided over {devices}"
-                f" devices with {micro_batch} at a time; give other --gpus-per-run or --micro-batch"
+                f" devices with {micro} at a time; give another --gpus-per-run, or change"
+                " recipe.micro_batch_sequences"
             )
-    return Fleet(cluster, utilisation, devices, micro_batch)
+    return Fleet(cluster, utilisation, devices)
 
 
 def run_memory(run: RunConfig, used: Fleet, *, activation_checkpointing: bool) -> StepMemory:
     """Memory of one run's step on each of its devices."""
-    sequences = run.recipe.batch_sequences // used.devices_a_run
+    share = run.recipe.batch_sequences // used.devices_a_run
+    micro = run.recipe.micro_batch_sequences or share
     return step_memory(
         run.shape,
         run.variant,
         run.parsed_options,
-        tokens=used.micro_batch * run.recipe.context,
+        tokens=micro * run.recipe.context,
         precision="fp32" if run.recipe.precision == "fp32" else "bf16",
         kernels=False,
         activation_checkpointing=activation_checkpointing,
         optimizer=run.recipe.optimizer,
         shards=used.devices_a_run,
-        accumulating=sequences > used.micro_batch,
+        accumulating=share > micro,
     )
 
 

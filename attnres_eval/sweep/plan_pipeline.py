@@ -28,21 +28,20 @@ def blocks_of(variant: str, options: Options, shape: ModelShape) -> list[tuple[i
     return options.bounds(shape) if isinstance(options, BlockOptions) else None
 
 
-def pipeline_rows(
-    study: Study, stages: int, virtual_stages: int, micro_batch: int
-) -> list[dict[str, Any]]:
+def pipeline_rows(study: Study, stages: int, virtual_stages: int) -> list[dict[str, Any]]:
     """One row for each size and each variant with blocks, and PreNorm's one stream to compare.
 
     `eq7` and `eq8` are the paper's; `counted` has the embedding and running sums too. Vectors and
-    bytes are those of a forward pass over all transitions, bytes in bf16.
+    bytes are those of a forward pass over all transitions, bytes in bf16; a micro-batch is the
+    recipe's, or one sequence.
 
     Raises:
         UserError: there are more chunks than transformer blocks, or no variant has blocks.
     """
     rows = []
     for size in study.sizes:
-        shape = study.shape(size)
-        tokens = micro_batch * shape.context
+        shape, recipe = study.shape(size), study.recipe_of(size)
+        tokens = (recipe.micro_batch_sequences or 1) * shape.context
         for label in study.variants:
             variant, options = study.variant_of(label)
             bounds = blocks_of(variant, options, shape)

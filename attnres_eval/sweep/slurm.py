@@ -127,9 +127,9 @@ def _flops(run: RunConfig, used: Fleet) -> float:
         return run.training_flops
     device = used.cluster.device
     advice = (
-        "take more --gpus-per-run or a smaller --micro-batch"
+        "take more --gpus-per-run or a smaller recipe.micro_batch_sequences"
         if checkpointing
-        else "set recipe.activation_checkpointing: true, or take a smaller --micro-batch"
+        else "set recipe.activation_checkpointing: true, or a smaller recipe.micro_batch_sequences"
     )
     raise UserError(
         f"run {run.run} needs {memory / 1e9:,.0f} GB a device on {used.devices_a_run} of"

@@ -103,14 +103,19 @@ def test_memory_parts(paper: Study) -> None:
     assert totals == sorted(totals)
 
 
+def at_once(study: Study, sequences: int) -> Study:
+    recipe = study.recipe.model_copy(update={"micro_batch_sequences": sequences})
+    return study.model_copy(update={"recipe": recipe})
+
+
 def test_what_does_not_fit(paper: Study) -> None:
-    tight = Fleet(parse_hardware("a100x8"), 0.4, 8, 6)
-    run = paper.run("full_attnres", "a528m", 0)
+    tight = Fleet(parse_hardware("a100x8"), 0.4, 8)
+    run = at_once(paper, 6).run("full_attnres", "a528m", 0)
     assert not fit(run_memory(run, tight, activation_checkpointing=False).total, tight)
     assert training_flops(run, tight) == checkpointed_flops(run)
-    none = Fleet(parse_hardware("h100x4"), 0.4, 4, 48)
-    assert training_flops(paper.run("full_attnres", "a194m", 0), none) is None
-    rows = {(row["quantity"], row["unit"]): row for row in total_rows(paper, none)}
+    none, crammed = Fleet(parse_hardware("h100x4"), 0.4, 4), at_once(paper, 48)
+    assert training_flops(crammed.run("full_attnres", "a194m", 0), none) is None
+    rows = {(row["quantity"], row["unit"]): row for row in total_rows(crammed, none)}
     assert rows["training", "GPU hours"]["value"] is None
     assert "do not fit" in rows["training", "FLOPs"]["basis"]
 
@@ -120,7 +125,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"utilisation": 1.5}, "share of the peak"),
     ({"devices_a_run": 128}, "more than the 64"),
     ({"devices_a_run": 12}, "no whole nodes"),
-    ({"micro_batch": 5}, "cannot be divided over 8 devices with 5"),
+    ({"devices_a_run": 5}, "cannot be divided over 5 devices with 1"),
 ]
 
 
@@ -198,7 +203,7 @@ def test_growth(paper: Study) -> None:
 
 
 def test_pipeline_rows(paper: Study) -> None:
-    rows = {(row["size"], row["variant"]): row for row in pipeline_rows(paper, 4, 2, 1)}
+    rows = {(row["size"], row["variant"]): row for row in pipeline_rows(paper, 4, 2)}
     assert {variant for _, variant in rows} == {"prenorm", "block_attnres", "full_attnres"}
     stream = rows["a436m", "prenorm"]
     assert (stream["counted_naive"], stream["eq7_naive"]) == (7, None)
@@ -216,6 +221,6 @@ def test_pipeline_of_a_study_without_blocks() -> None:
     quick = load_study("quick")
     alone = quick.model_copy(update={"variants": {"prenorm": None}})
     with pytest.raises(UserError, match="no variant that sends its history"):
-        pipeline_rows(alone, 2, 1, 1)
+        pipeline_rows(alone, 2, 1)
     with pytest.raises(UserError, match="more than the 8 transformer blocks"):
-        pipeline_rows(quick, 8, 2, 1)
+        pipeline_rows(quick, 8, 2)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,20 +190,23 @@ def test_a_run_that_began_keeps_its_config(paper: Study, tmp_path: Path) -> None
     assert (tmp_path / "run" / "config.json").read_text() == "{}"
 
 
+def crammed(run: RunConfig, **changes: Any) -> RunConfig:
+    return run.model_copy(update={"recipe": run.recipe.model_copy(update=changes)})
+
+
 def test_what_no_script_can_do(paper: Study) -> None:
     with pytest.raises(UserError, match="gives each run one GPU"):
         study_script(paper, "paper-scale", used(paper, "h100x8", 8), "out")
     with pytest.raises(UserError, match=r"no run 'prenorm'.*prenorm-a194m-s0"):
         chosen_run(paper, "prenorm")
-    crammed = Fleet(parse_hardware("a100"), 0.4, 1, 24)
-    run = paper.run("full_attnres", "a528m", 0)
+    one = Fleet(parse_hardware("a100"), 0.4, 1)
+    run = crammed(paper.run("full_attnres", "a528m", 0), micro_batch_sequences=24)
     with pytest.raises(
         UserError, match=r"needs [\d,]+ GB a device .*activation_checkpointing: true"
     ):
-        run_script(run, crammed, "out")
-    recipe = run.recipe.model_copy(update={"activation_checkpointing": True})
-    checkpointed = run.model_copy(update={"recipe": recipe})
-    with pytest.raises(UserError, match="more --gpus-per-run or a smaller --micro-batch"):
-        run_script(checkpointed, crammed, "out")
-    roomier = Fleet(parse_hardware("a100"), 0.4, 1, 6)
-    assert '"activation_checkpointing": true' in run_script(checkpointed, roomier, "out")
+        run_script(run, one, "out")
+    checkpointed = crammed(run, activation_checkpointing=True)
+    with pytest.raises(UserError, match="more --gpus-per-run or a smaller recipe"):
+        run_script(checkpointed, one, "out")
+    roomier = run_script(crammed(checkpointed, micro_batch_sequences=6), one, "out")
+    assert '"activation_checkpointing": true' in roomier
