@@ -101,7 +101,9 @@ class Trainer:
                 shares = None if shares_BT is None else shares_BT[rows].to(self.device)
                 with self.computing():
                     part = self.loss_of(tokens, shares)
-                part.backward()
+                # Checkpointed layers compute again in here, by what computed them before.
+                with kernels(self.machine.kernels):
+                    part.backward()
             loss += part.detach()
         return loss
 

@@ -1,0 +1,27 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from attnres_eval.study import RunConfig
+from attnres_eval.train.device import describe_machine
+from attnres_eval.train.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("variant", ["prenorm", "full_attnres", "block_attnres"])
+def test_checkpointed_layers_are_computed_again_as_the_record_says(
+    variant: str, make_run: Callable[..., RunConfig]
+) -> None:
+    """In plain torch, though kernels are there: a run that began without them stays without."""
+    gradients = []
+    for again in (False, True):
+        config = make_run(variant, activation_checkpointing=again)
+        trainer = Trainer(config, CPU)
+        machine = describe_machine(config, CPU, 1.0)
+        trainer.compute_as(machine.model_copy(update={"kernels": False}))
+        tokens = torch.arange(4 * 33).view(4, 33) % config.shape.vocab_size
+        trainer.gradients(tokens)
+        gradients.append([p.grad for p in trainer.model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
