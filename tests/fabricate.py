@@ -20,6 +20,7 @@ from attnres_eval.records import (
     Summary,
     TaskRecord,
     calibration_file,
+    read_sealed,
     task_file,
     write_record,
     write_sealed,
@@ -305,3 +306,8 @@ def _common(model: str, limit: int | None) -> dict[str, Any]:
         "model_sha256": model,
         "backend": "attnres",
     }
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """Changes keys of a record as its writer would have: with the hash of what it then holds."""
+    write_sealed(path, read_sealed(path) | changes)

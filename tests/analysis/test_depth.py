@@ -1,11 +1,10 @@
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricate import inspection, make_study
+from fabricate import inspection, make_study, rewrite
 
 from attnres_eval.analysis.collect import collect
 from attnres_eval.analysis.depth import (
@@ -100,7 +99,7 @@ def test_a_source_of_zeros_has_no_weight() -> None:
 def test_a_damaged_record_is_one_line(fabricated: Callable[..., Path]) -> None:
     folder = fabricated()
     path = folder / "runs" / "prenorm-d64-s0" / "inspection.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"output_rms": [1.0]}))
+    rewrite(path, output_rms=[1.0])
     with pytest.raises(UserError, match=r"is no InspectionRecord: .*differ in depth"):
         collect(folder)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fabricate import make_study
+from fabricate import make_study, rewrite
 from scipy import stats
 
 from attnres_eval.analysis.benchmarks import benchmarks_table
@@ -204,7 +204,7 @@ def test_bad_folders(fabricated: Fabricated, tmp_path: Path) -> None:
 def test_runs_of_other_data_are_refused(fabricated: Fabricated) -> None:
     folder = fabricated()
     path = folder / "runs/prenorm-d32-s0/summary.json"
-    path.write_text(path.read_text().replace("f" * 64, "0" * 64))
+    rewrite(path, data_sha256="0" * 64)
     with pytest.raises(UserError, match="2 different sets of token files"):
         collect(folder)
 
@@ -212,9 +212,7 @@ def test_runs_of_other_data_are_refused(fabricated: Fabricated) -> None:
 def test_runs_of_another_study_are_refused(fabricated: Fabricated) -> None:
     folder = fabricated()
     path = folder / "runs/prenorm-d32-s0/config.json"
-    config = json.loads(path.read_text())
-    config["steps"] += 1
-    path.write_text(json.dumps(config))
+    rewrite(path, steps=json.loads(path.read_text())["steps"] + 1)
     with pytest.raises(UserError, match=r"config\.json is not a run of this folder"):
         collect(folder)
 

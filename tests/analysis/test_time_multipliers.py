@@ -22,7 +22,7 @@ from attnres_eval.analysis.time_multipliers import (
     widened,
 )
 from attnres_eval.errors import UserError
-from attnres_eval.records import calibration_file
+from attnres_eval.records import calibration_file, read_sealed
 
 Fabricated = Callable[..., Path]
 REACH = ROUND_SPREAD * (1 - 2 / (ROUNDS - 1))
@@ -94,7 +94,7 @@ def test_equal_losses_leave_the_time_alone(fabricated: Fabricated) -> None:
 def test_step_times_are_medians_of_rounds(fabricated: Fabricated) -> None:
     folder = fabricated(step_times={"block_attnres": 1.25})
     path = calibration_file(folder)
-    record = json.loads(path.read_text())
+    record = read_sealed(path)
     # The machine is twice as slow throughout one pair: its ratio and its seconds stay.
     for pair in record["pairs"]:
         if (pair["size"], pair["label"]) == ("d48", "block_attnres"):
@@ -140,7 +140,7 @@ def test_the_calibrations_error_is_in_the_interval(fabricated: Fabricated) -> No
 def test_too_few_rounds_bear_no_interval(fabricated: Fabricated) -> None:
     folder = fabricated(step_times={})
     path = calibration_file(folder)
-    record = json.loads(path.read_text())
+    record = read_sealed(path)
     for pair in record["pairs"]:
         for key in ("seconds", "baseline_seconds"):
             pair[key] = pair[key][3:8]
@@ -172,11 +172,10 @@ def test_without_a_calibration_there_are_empty_tables(fabricated: Fabricated) ->
 def test_damaged_and_foreign_calibrations_are_one_line(fabricated: Fabricated) -> None:
     folder = fabricated(step_times={})
     path = calibration_file(folder)
-    whole = path.read_text()
-    path.write_text(whole[:500])
+    record = read_sealed(path)
+    path.write_text(path.read_text()[:500])
     with pytest.raises(UserError, match=r"calibration\.json is not valid JSON"):
         collect(folder)
-    record = json.loads(whole)
     path.write_text(json.dumps({**record, "hours": 3}))
     with pytest.raises(UserError, match=r"calibration\.json is no Calibration: hours"):
         collect(folder)
@@ -197,7 +196,7 @@ def test_rounds_are_whole(fabricated: Fabricated) -> None:
     folder = fabricated(step_times={})
     path = calibration_file(folder)
     for change in ([1.0], [], [0.0] * ROUNDS):
-        record = json.loads(path.read_text())
+        record = read_sealed(path)
         record["pairs"][0]["seconds"] = change
         path.with_suffix(".bad").write_text(json.dumps(record))
         path.with_suffix(".bad").replace(path)
