@@ -11,7 +11,7 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from attnres_eval.errors import UserError
-from attnres_eval.evaluate import command, tasks
+from attnres_eval.evaluate import command, task_code, tasks
 from attnres_eval.evaluate.command import evaluate_models, run_lm_eval
 from attnres_eval.evaluate.run import Backend, evaluate
 from attnres_eval.files import sha256_of_file, sha256_of_json
@@ -132,6 +132,7 @@ def test_lm_evals_own_command(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(command, "bundled_folder", lambda _: local_folder)
+    monkeypatch.setattr(task_code, "bundled_folder", lambda _: local_folder)
     before = list(sys.argv)
     model = ["--model", "attnres", "--model_args", f"pretrained={llama}", "--device", "cpu"]
     output = ["--output_path", str(tmp_path)]
