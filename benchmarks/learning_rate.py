@@ -14,7 +14,7 @@ from attnres_eval.records import RunFolder, Summary, read_record
 from attnres_eval.report.formats import format_table
 from attnres_eval.study import Study, load_study
 from attnres_eval.sweep.executor import Job, LocalExecutor
-from attnres_eval.sweep.jobs import train_run
+from attnres_eval.sweep.jobs import in_folder, train_run
 
 
 def main(
@@ -60,7 +60,7 @@ def _job(study: Study, label: str, size: str, seed: int, rate: float, scratch: P
     # The grid is of rates at this very size.
     recipe = study.recipe.model_copy(update={"learning_rate": rate, "learning_rate_width": None})
     run = study.model_copy(update={"recipe": recipe}).run(label, size, seed)
-    return Job(f"{rate} {seed}", train_run, (run, scratch / f"{rate} {seed}"))
+    return Job(f"{rate} {seed}", in_folder, (scratch / f"{rate} {seed}", train_run, (run,)))
 
 
 if __name__ == "__main__":

@@ -47,11 +47,12 @@ def run_job(
         arguments: its other arguments.
     """
     if url is None:
-        return Job(run.run, _in_folder, (run_folder(results, run).path, work, arguments))
+        return Job(run.run, in_folder, (run_folder(results, run).path, work, arguments))
     return Job(run.run, _in_mirror, (url, run.run, work, arguments))
 
 
-def _in_folder(folder: Path, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def in_folder(folder: Path, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Does a run's work in its own folder, which nobody else works in meanwhile."""
     with alone_in(folder) as run:
         work(run, lambda: None, *arguments)
 

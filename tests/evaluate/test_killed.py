@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attnres_eval.records import RunFolder, task_file
 from attnres_eval.study import Task
-from attnres_eval.sweep.jobs import evaluate_run, tasks_left
+from attnres_eval.sweep.jobs import evaluate_run, in_folder, tasks_left
 
 TASKS = {
     name: Task(limit=40)
@@ -28,11 +28,11 @@ def contents(run: RunFolder) -> dict[str, bytes]:
 
 def test_a_killed_evaluation_continues(ours: Path, tmp_path: Path) -> None:
     whole = run_folder(ours, tmp_path / "whole")
-    evaluate_run(whole.path, TASKS, 8, None)
+    in_folder(whole.path, evaluate_run, (TASKS, 8, None))
 
     killed = run_folder(ours, tmp_path / "killed")
     process = multiprocessing.get_context("spawn").Process(
-        target=evaluate_run, args=(killed.path, TASKS, 8, None)
+        target=in_folder, args=(killed.path, evaluate_run, (TASKS, 8, None))
     )
     process.start()
     deadline = time.monotonic() + 120
@@ -46,6 +46,6 @@ def test_a_killed_evaluation_continues(ours: Path, tmp_path: Path) -> None:
     assert "reasoning_mano_k2" not in left
     assert left, "it was killed too late to say anything"
 
-    evaluate_run(killed.path, left, 8, None)
+    in_folder(killed.path, evaluate_run, (left, 8, None))
     assert contents(killed) == contents(whole)
     assert not tasks_left(killed, TASKS)
