@@ -98,8 +98,12 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """Questions by seeds that both have, of the rows of one task and metric of `answers`."""
-    return (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
+    """Questions by seeds that both have, of the rows of one task and metric of `answers`.
+
+    Without a seed that both have there are no rows either.
+    """
+    both = (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
+    return both if both.shape[1] else both.iloc[:0]
 
 
 def _row(

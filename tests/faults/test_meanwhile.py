@@ -16,7 +16,11 @@ import datasets
 import huggingface_hub
 import pytest
 import yaml
+from fabricate import fabricate, make_study
 
+from attnres_eval.analysis.collect import collect
+from attnres_eval.analysis.paired import mcnemar_table, paired_table
+from attnres_eval.analysis.questions import answers
 from attnres_eval.data import hub
 from attnres_eval.data.corpora import open_corpus
 from attnres_eval.data.prepare import prepare
@@ -304,3 +308,12 @@ def test_an_interrupt_ends_a_study_within_two_seconds(
         return  # Hundreds of thousands of steps are left.
     done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_variants_that_no_seed_was_scored_for_in_common_are_not_paired(tmp_path: Path) -> None:
+    """As a study leaves them of which the wrong two runs failed."""
+    study = make_study(("prenorm", "full_attnres"), n_sizes=1, seeds=(0, 1), limit=8)
+    missing = ["prenorm-d32-s1", "full_attnres-d32-s0"]
+    results = collect(fabricate(tmp_path / "out", study=study, missing=missing))
+    assert paired_table(results, answers(results)).empty
+    assert mcnemar_table(results, answers(results)).empty
