@@ -25,7 +25,8 @@ from attnres_eval.sweep.slurm import (
 ODD = 'it\'s a $HOME `place` "here"'
 
 STUB = """#!/bin/bash
-{{ printf '%s' "$(basename "$0")"; printf '\\t%s' "$@"; echo; }} >> "$CALLS"
+line=$(basename "$0"); for word; do line+=$'\\t'$word; done
+printf '%s\\n' "$line" >> "$CALLS"  # in one piece, whoever else writes
 {body}
 """
 BODIES = {

@@ -170,7 +170,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_on_another_machine(
     left = names(bucket, f"study/runs/{config.run}")
     assert {name for name in left if name.startswith("resume")} == {
         f"resume/00000010/{file}"
-        for file in ("model.safetensors", "optimiser.safetensors", "state.json")
+        for file in ("shard-00001-model-00001-of-00001.safetensors", "state.json")
     }
     # Another node has another cache, and none of the dead one's files.
     monkeypatch.setenv("ATTNRES_EVAL_CACHE", str(another_cache))

@@ -27,7 +27,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_process_that_fails_ends_all_with_one_line(by_two: Path) -> None:
     said = (by_two / "said").read_text()
-    by_torchrun = said.index(" torch/distributed/elastic/")
+    by_torchrun = said.index("torch/distributed/elastic/")
     *_, line, _ = said[:by_torchrun].splitlines()
     assert line == "error: rank 1 fails"
     assert said.count("error: ") == 1
