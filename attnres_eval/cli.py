@@ -215,7 +215,7 @@ def train(
     study: StudyName,
     label: Annotated[str, typer.Option(help="The variant's label in the study.")],
     size: Annotated[str, typer.Option(help="The size's name in the study.")],
-    out: Annotated[Path, typer.Option(help="Folder of this one run.")],
+    out: Annotated[str, typer.Option(help="Folder of this one run.")],
     seed: Annotated[int | None, typer.Option(help="The study's first seed by default.")] = None,
     format: Format = "table",
 ) -> None:
@@ -223,7 +223,9 @@ def train(
     from attnres_eval.study import load_study
     from attnres_eval.train.command import train_one
 
-    _print([train_one(load_study(study), label, size, seed, out)], format)
+    if "://" in out:
+        raise UserError(f"train writes to a folder, not to {out}; reproduce takes URLs")
+    _print([train_one(load_study(study), label, size, seed, Path(out))], format)
 
 
 @app.command()

@@ -272,6 +272,13 @@ def test_train_trains_one_run(command: Any, values: Any, tmp_path: Path) -> None
     assert_one_line(command(*arguments, "--label", "postnorm"), "no variant postnorm")
 
 
+def test_train_takes_no_url(command: Any) -> None:
+    arguments = ("quick", "--label", "prenorm", "--size", "d16", "--out", "s3://bucket/run")
+    code, _, said = command("train", *arguments)
+    assert code == 2
+    assert said == "error: train writes to a folder, not to s3://bucket/run; reproduce takes URLs\n"
+
+
 def test_train_by_a_size_of_its_own_recipe(command: Any, values: Any, tmp_path: Path) -> None:
     own = {"d_model": 18, "n_layers": 1, "n_heads": 4, "head_dim": 6}
     own |= {"tokens": 1024, "batch_sequences": 4, "learning_rate": 0.01}
