@@ -236,9 +236,9 @@ import numpy
 from attnres_eval.interrupt import ending_on_interrupt
 with ending_on_interrupt():
     big = numpy.ones((6000, 6000))
-    print("busy", flush=True)
     while True:
         try:
+            print("busy", flush=True)
             while True:
                 big @ big
         except KeyboardInterrupt:
