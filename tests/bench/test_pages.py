@@ -13,9 +13,10 @@ from attnres_eval.bench.figures import growth_figure, worth_figure, worth_points
 from attnres_eval.bench.growth import rows_of
 from attnres_eval.bench.ladders import LADDERS
 from attnres_eval.bench.names import TIME, WORTH
+from attnres_eval.bench.plot_growth import draw_growth
 from attnres_eval.bench.plot_worth import draw_worth
 from attnres_eval.bench.readme import speed_part, with_part, write_readme
-from attnres_eval.bench.rounds import Measured
+from attnres_eval.bench.rounds import Measured, once
 from attnres_eval.bench.rows import Aim, Row, measured_row
 from attnres_eval.files import write_json
 from attnres_eval.report.style import LIGHT, styles
@@ -64,6 +65,17 @@ def test_growth_is_drawn_from_rows(tmp_path: Path) -> None:
     assert 'srcset="figures/growth-dark.png"' in part
     assert "exponent over depth: milliseconds of a step, full_attnres less prenorm's" in part
     assert growth_figure([step_row(1.0)], tmp_path) is None
+
+
+@pytest.mark.parametrize("values", [(81.0, 74.0), (3.1, 3.4), (11.0, 24.0), (1.5, 400.0)])
+def test_every_panel_of_growth_has_numbers_on_its_axis(values: tuple[float, float]) -> None:
+    rows = [
+        measured_row("growth", "q", None, once(value), variant="prenorm", at=float(at))
+        for at, value in enumerate(values, 1)
+    ]
+    (axes,) = draw_growth([[rows]], ["MiB"], ["blocks"], LIGHT).axes
+    low, high = axes.get_ylim()
+    assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 2
 
 
 def points(**changes: list[Any]) -> pd.DataFrame:
