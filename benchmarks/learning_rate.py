@@ -12,7 +12,8 @@ import typer
 
 from attnres_eval.records import RunFolder, Summary, read_record
 from attnres_eval.report.formats import format_table
-from attnres_eval.study import Study, load_study
+from attnres_eval.study import Study
+from attnres_eval.study_file import load_study
 from attnres_eval.sweep.executor import Job, LocalExecutor
 from attnres_eval.sweep.jobs import in_folder, train_run
 
