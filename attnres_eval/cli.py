@@ -149,6 +149,10 @@ def reproduce(
     force: Annotated[
         bool, typer.Option(help="Take over a folder whose study differs; its runs go.")
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin no run after so many; score and report what there is."),
+    ] = None,
     workers: Workers = None,
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")
@@ -166,48 +170,27 @@ def reproduce(
     """Run a study from end to end, or reproduce the published plot; finished runs are kept."""
     if (study is None) == (source is None):
         raise UserError("reproduce: give either --study NAME or --source paper")
-    from attnres_eval.report.build import build_report, export_table
-    from attnres_eval.study import load_study
-    from attnres_eval.sweep.choose import check_options, chosen_executor
-    from attnres_eval.sweep.storage import results_folder
+    from attnres_eval.sweep.reproduce import Options, reproduce_published, reproduce_study
 
-    check_options(executor, workers, address, gpus_per_run, runs=study is not None)
-    loaded = None if study is None else load_study(study)
-    failures: dict[str, str] = {}
-    with results_folder(out) as (folder, mirror):
-        if loaded is None:
-            from attnres_eval.report.paper import reproduce_paper
-
-            report_page = reproduce_paper(folder)
-        else:
-            from attnres_eval.sweep.run import run_study
-
-            shared = folder if mirror is None else None
-            try:
-                with chosen_executor(
-                    executor, workers, address, gpus_per_run, shared, _say
-                ) as chosen:
-                    result = run_study(
-                        loaded,
-                        folder,
-                        chosen,
-                        force=force,
-                        data_dir=data_dir,
-                        mirror=mirror,
-                        say=_say,
-                    )
-            except KeyboardInterrupt:
-                _say("interrupted: run the same command again to go on")
-                raise
-            failures = result.failures
-            for name, failure in failures.items():
-                _say(f"run {name} has no result: {failure}")
-            report_page = build_report(folder)
-        table = export_table(folder, "multipliers", format)
-    print(table)
-    _print_place(report_page, mirror)
-    if failures:
-        raise UserError(f"{len(failures)} runs failed; the report shows them as missing")
+    if study is None:
+        if executor == "ray":
+            raise UserError("--executor ray runs a --study; --source paper runs nothing")
+        done = reproduce_published(out, format)
+    else:
+        options = Options(
+            force=force,
+            minutes=minutes,
+            workers=workers,
+            executor=executor,
+            address=address,
+            gpus_per_run=gpus_per_run,
+            data_dir=data_dir,
+        )
+        done = reproduce_study(study, out, options, format, _say)
+    print(done.table)
+    print(f"report: {done.page}")
+    if done.failures:
+        raise UserError(f"{done.failures} runs failed; the report shows them as missing")
 
 
 @app.command()
@@ -220,7 +203,7 @@ def train(
     format: Format = "table",
 ) -> None:
     """Train one run of a study, or continue it."""
-    from attnres_eval.study import load_study
+    from attnres_eval.study_file import load_study
     from attnres_eval.train.command import train_one
 
     if "://" in out:

@@ -1,10 +1,7 @@
-"""What a study is: variants x sizes x seeds on some data under one recipe. YAML in, runs out."""
+"""What a study is: variants x sizes x seeds on some data under one recipe."""
 
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -12,12 +9,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
 from attnres_eval.cost import Cost, matrix_parameters, model_cost
-from attnres_eval.errors import UserError
+from attnres_eval.labels import Label, expanded, parse_label
 from attnres_eval.shape import Hidden, Layers, ModelShape, Tokens, Width, default_d_ff
 from attnres_eval.variants import Options, parse_options
 
@@ -209,8 +205,8 @@ class RunConfig(Strict):
 class Study(Strict):
     """A study file.
 
-    `variants` maps a label to options. A label is a variant's name, or any name with the variant
-    in the key `variant`, so that one variant can stand in a study with several sets of options.
+    `variants` maps a label to its keys (`attnres_eval.labels`), so that one variant can stand in a
+    study with several sets of options and at several learning rates.
     """
 
     name: StudyName
@@ -225,6 +221,12 @@ class Study(Strict):
     recipe: Recipe = Recipe()
     evaluation: Evaluation = Evaluation()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_label_a_rate(cls, values: Any) -> Any:
+        variants = values.get("variants") if isinstance(values, dict) else None
+        return {**values, "variants": expanded(variants)} if isinstance(variants, dict) else values
+
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
         if self.baseline not in self.variants:
@@ -236,24 +238,19 @@ class Study(Strict):
                 if size not in self.sizes:
                     raise ValueError(f"evaluation.sizes: there is no size {size}")
         for label in self.variants:
-            variant, options = self.variant_of(label)
+            behind = self.label(label)
             for name in self.sizes:
                 try:
-                    options.check(self.shape(name))
+                    behind.options.check(self.shape(name))
                 except ValueError as error:
                     raise ValueError(
-                        f"variants.{label} ({variant}) at size {name}: {error}"
+                        f"variants.{label} ({behind.variant}) at size {name}: {error}"
                     ) from None
         return self
 
-    def variant_of(self, label: str) -> tuple[str, Options]:
-        """The variant's name and options behind a label of this study."""
-        values = dict(self.variants[label] or {})
-        name = values.pop("variant", label)
-        try:
-            return name, parse_options(name, values)
-        except UserError as error:
-            raise ValueError(f"variants.{label}: {error}") from None
+    def label(self, name: str) -> Label:
+        """What stands behind a label of this study."""
+        return parse_label(name, self.variants[name], self.variants)
 
     def shape(self, name: str) -> ModelShape:
         """The decoder of one size."""
@@ -281,27 +278,44 @@ class Study(Strict):
             changes |= {"learning_rate": size.learning_rate, "learning_rate_width": None}
         return self.recipe.model_copy(update=changes)
 
-    def steps(self, size: str) -> int:
-        """Training steps at a size: the same for every variant."""
+    def steps(self, label: str, size: str) -> int:
+        """Training steps of a label at a size: the same for all labels without `flops_of`."""
         recipe, tokens = self.recipe_of(size), self.sizes[size].tokens
         wanted = tokens or recipe.tokens_per_parameter * matrix_parameters(self.shape(size))
+        reference = self.label(label).flops_of
+        if reference is not None:
+            wanted *= self._flops_per_token(reference, size) / self._flops_per_token(label, size)
         return max(1, round(wanted / (recipe.batch_sequences * recipe.context)))
+
+    def _flops_per_token(self, label: str, size: str) -> float:
+        behind = self.label(label)
+        cost = model_cost(
+            self.shape(size),
+            behind.variant,
+            behind.options,
+            activation_checkpointing=self.recipe.activation_checkpointing,
+        )
+        return cost.training_flops_per_token
 
     def run(self, label: str, size: str, seed: int) -> RunConfig:
         """One run of this study."""
-        variant, options = self.variant_of(label)
+        behind, recipe = self.label(label), self.recipe_of(size)
+        rates = {
+            name: getattr(recipe, name) * behind.learning_rate_scale
+            for name in ("learning_rate", "muon_learning_rate")
+        }
         return RunConfig(
             study=self.name,
             run=f"{label}-{size}-s{seed}",
             label=label,
-            variant=variant,
-            options=options.model_dump(mode="json"),
+            variant=behind.variant,
+            options=behind.options.model_dump(mode="json"),
             size=size,
             shape=self.shape(size),
             seed=seed,
             data=self.data,
-            recipe=self.recipe_of(size),
-            steps=self.steps(size),
+            recipe=recipe.model_copy(update=rates),
+            steps=self.steps(label, size),
         )
 
     def runs(self) -> list[RunConfig]:
@@ -334,78 +348,3 @@ class Study(Strict):
         if chosen == "largest":
             return [self.largest_size]
         return list(chosen)
-
-
-def _describe(error: ValidationError, source: str) -> str:
-    """One line for the first of pydantic's complaints."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key"
-    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-    return f"{source}: {key + ': ' if key else ''}{message}{more}"
-
-
-LARGEST_STUDY = 1_000_000
-"""Characters; more would be read for minutes."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values only. A few lines of aliases can stand for more than fits into memory."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.YAMLError(f"line {mark.line + 1}: aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
-
-
-def parse_study(text: str, source: str) -> Study:
-    """Reads a study from YAML.
-
-    Args:
-        text: the YAML.
-        source: what to call it in messages, usually the file's name.
-
-    Raises:
-        UserError: not YAML, an unknown key, or a value that makes no sense.
-    """
-    if len(text) > LARGEST_STUDY:
-        raise UserError(f"{source}: is larger than any study, {LARGEST_STUDY:,} characters")
-    try:
-        values = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{source}: a study is a mapping of keys to values")
-    try:
-        return Study.model_validate(values)
-    except ValidationError as error:
-        raise UserError(_describe(error, source)) from None
-
-
-def bundled_folder(name: str) -> Path:
-    """A folder that ships with the package: beside it in a checkout, inside it in a wheel."""
-    inside = Path(str(resources.files("attnres_eval"))) / name
-    return inside if inside.is_dir() else inside.parent.parent / name
-
-
-def load_study(name_or_path: str) -> Study:
-    """Loads a study by the path of its file, or by the name of one that ships with the package.
-
-    Raises:
-        UserError: there is no such study, or its file is wrong.
-    """
-    path = Path(name_or_path)
-    if not path.is_file():
-        bundled = bundled_folder("studies")
-        path = bundled / f"{name_or_path}.yaml"
-        if not path.is_file():
-            names = ", ".join(sorted(file.stem for file in bundled.glob("*.yaml")))
-            raise UserError(f"no study {name_or_path!r}: give a YAML file or one of {names}")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    return parse_study(text, str(path))

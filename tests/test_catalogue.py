@@ -25,7 +25,7 @@ from attnres_eval.catalogue import (
 )
 from attnres_eval.cost import model_cost
 from attnres_eval.errors import UserError
-from attnres_eval.study import load_study
+from attnres_eval.study_file import load_study
 from attnres_eval.variants import FAMILIES, VARIANTS, Options, ResidualCost, VariantSpec
 from attnres_eval.variants.spec import NoOptions
 
@@ -177,7 +177,7 @@ def test_the_readme_names_every_variant() -> None:
 
 def test_the_zoo_holds_every_variant() -> None:
     study = load_study("zoo")
-    assert {study.variant_of(label)[0] for label in study.variants} == set(VARIANTS)
+    assert {study.label(label).variant for label in study.variants} == set(VARIANTS)
     assert set(VARIANTS) <= set(study.variants)
     assert len(study.variants) <= 28, "more could not be told apart in a figure"
 

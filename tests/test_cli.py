@@ -16,7 +16,7 @@ import yaml
 from attnres_eval import cli
 from attnres_eval.data.prepare import prepare
 from attnres_eval.records import RunFolder
-from attnres_eval.study import bundled_folder, load_study, parse_study
+from attnres_eval.study_file import bundled_folder, load_study, parse_study
 from attnres_eval.train.loop import train
 
 Run = tuple[int, str, str]

@@ -12,7 +12,7 @@ from attnres_eval.estimate import HELD_BACK, PROCESS_BYTES, training_bytes
 from attnres_eval.kept import BF16, FP32, RULES, Kept, residual_kept
 from attnres_eval.memory import Precision, StepMemory, step_memory
 from attnres_eval.model.kernels.switch import available, multiplies_bf16
-from attnres_eval.study import load_study
+from attnres_eval.study_file import load_study
 from attnres_eval.variants import VARIANTS, VariantSpec, parse_options
 from tests.live_memory import live_peak
 

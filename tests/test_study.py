@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from attnres_eval.cost import inference_flops_per_token, matrix_parameters, model_cost
 from attnres_eval.errors import UserError
 from attnres_eval.shape import ModelShape, block_bounds, default_d_ff
-from attnres_eval.study import RunConfig, Study, bundled_folder, load_study, parse_study
+from attnres_eval.study import RunConfig, Study
+from attnres_eval.study_file import bundled_folder, load_parts, load_study, parse_study
 from attnres_eval.variants import (
     VARIANTS,
     VariantSpec,
@@ -133,9 +134,9 @@ def test_unknown_study_names_the_bundled_ones() -> None:
 
 @pytest.mark.parametrize("path", sorted(bundled_folder("studies").glob("*.yaml")))
 def test_bundled_studies_are_valid(path: Path) -> None:
-    study = load_study(path.stem)
-    assert study.name == path.stem
-    assert study.runs()
+    for part, study in load_parts(path.stem).items():
+        assert study.name == (f"{path.stem}-{part}" if part else path.stem)
+        assert study.runs()
 
 
 def test_quick_study_is_what_it_promises() -> None:
@@ -231,7 +232,7 @@ def test_names_are_taken_once_and_near_misses_are_suggested() -> None:
 
 def test_planning_needs_no_torch() -> None:
     code = (
-        "import sys; from attnres_eval.study import load_study;"
+        "import sys; from attnres_eval.study_file import load_study;"
         "from attnres_eval.sweep.plan import plan_rows;"
         "rows = plan_rows(load_study('quick')); assert len(rows) == 27, len(rows);"
         "assert all(row['estimated_seconds'] > 0 and row['estimated_mib'] > 0 for row in rows);"

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from attnres_eval.study import Study, parse_study
+from attnres_eval.study import Study
+from attnres_eval.study_file import parse_study
 from attnres_eval.sweep.executor import Job, Outcome, attempt
 
 

@@ -63,7 +63,7 @@ def worth_points(rows: Sequence[Row], results: Path) -> pd.DataFrame:
     times = {row.variant: row.value for row in rows if row.quantity == WORTH}
     table = table[table["variant"].isin(list(times))].copy()
     table["step_time"] = table["variant"].map(times)
-    table["family"] = [VARIANTS[study.variant_of(name)[0]].family for name in table["variant"]]
+    table["family"] = [VARIANTS[study.label(name).variant].family for name in table["variant"]]
     return table.sort_values("family", key=lambda names: names.map(FAMILIES.index))
 
 

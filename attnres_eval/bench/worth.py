@@ -20,10 +20,10 @@ def labels_of(study: Study, shape: ModelShape) -> Labelled:
     """
     found: Labelled = {}
     for label in study.variants:
-        variant, options = study.variant_of(label)
-        options.check(shape)
+        behind = study.label(label)
+        behind.options.check(shape)
         if label != BASE:
-            found[label] = (variant, options.model_dump(mode="json"))
+            found[label] = (behind.variant, behind.options.model_dump(mode="json"))
     return found
 
 

@@ -17,7 +17,8 @@ from attnres_eval.evaluate.suites import suite
 from attnres_eval.evaluate.task_code import FLAG, only_trusted_code
 from attnres_eval.evaluate.tasks import RUNS_CODE, load_task, task_availability
 from attnres_eval.records import QuestionRecord, TaskRecord
-from attnres_eval.study import Task, bundled_folder
+from attnres_eval.study import Task
+from attnres_eval.study_file import bundled_folder
 
 
 def evaluate_models(

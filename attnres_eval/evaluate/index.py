@@ -11,7 +11,7 @@ from typing import Any
 
 from lm_eval.tasks._index import Entry, Kind, TaskIndex
 
-from attnres_eval.study import bundled_folder
+from attnres_eval.study_file import bundled_folder
 
 Index = Mapping[str, Entry]
 

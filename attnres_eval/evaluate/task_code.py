@@ -9,7 +9,7 @@ import lm_eval.tasks
 from lm_eval.tasks import _yaml_loader
 
 from attnres_eval.errors import UserError
-from attnres_eval.study import bundled_folder
+from attnres_eval.study_file import bundled_folder
 
 FLAG = "--trust-task-code"
 

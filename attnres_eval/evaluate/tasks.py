@@ -27,7 +27,7 @@ from attnres_eval.evaluate.hub import hub_is_reachable, hub_offline_unless_reach
 from attnres_eval.evaluate.index import leaves
 from attnres_eval.evaluate.quiet import quiet
 from attnres_eval.evaluate.sources import Found, Needs, Sources
-from attnres_eval.study import bundled_folder
+from attnres_eval.study_file import bundled_folder
 
 CHOICE_SEED = 0
 """Seed of lm-eval's shuffled choices."""

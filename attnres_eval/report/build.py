@@ -28,10 +28,14 @@ from attnres_eval.analysis.task_scaling import (
 )
 from attnres_eval.analysis.time_multipliers import time_fits_table, time_multipliers_table
 from attnres_eval.errors import UserError
+from attnres_eval.records import run_folders
 from attnres_eval.report.figures import Tables, draw_figures
 from attnres_eval.report.formats import format_table
-from attnres_eval.report.page import write_page
+from attnres_eval.report.page import Page, write_page
+from attnres_eval.report.parts_page import parts_page
 from attnres_eval.report.study_page import study_page
+from attnres_eval.sweep.folder import read_study
+from attnres_eval.sweep.parts import begun_parts, read_parts
 
 
 def study_tables(results: Results) -> Tables:
@@ -70,17 +74,32 @@ def write_tables(tables: Tables, results: Path) -> None:
 def build_report(results: Path) -> Path:
     """Writes tables/, figures/, report.md and report.html from the records of a study.
 
+    A study with parts gets all of this for each part, and a page over them.
+
     Returns:
         The path of `report.html`.
 
     Raises:
         UserError: not a results folder, a damaged record, or no finished run.
     """
+    parts = read_parts(results)
+    if parts is None:
+        return write_page(_build(results), results)
+    described, pages = dict.fromkeys(parts.parts, ""), {}
+    for name, folder in begun_parts(results).items():
+        described[name] = read_study(folder).description
+        if any(run.finished for run in run_folders(folder)):
+            page = _build(folder)
+            pages[name] = (write_page(page, folder).relative_to(results), page)
+    return write_page(parts_page(parts.name, described, pages), results)
+
+
+def _build(results: Path) -> Page:
     collected = collect(results)
     tables = study_tables(collected)
     write_tables(tables, results)
     figures = draw_figures(collected, tables, results / "figures")
-    return write_page(study_page(collected, tables, figures), results)
+    return study_page(collected, tables, figures)
 
 
 def export_table(results: Path, table: str, fmt: str = "table") -> str:

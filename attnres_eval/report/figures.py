@@ -265,7 +265,7 @@ def _differences(results: Results, tables: Tables, folder: Path) -> Figure | Non
     if rows.empty:
         return None
     families = {
-        label: VARIANTS[results.study.variant_of(label)[0]].family for label in rows["variant"]
+        label: VARIANTS[results.study.label(label).variant].family for label in rows["variant"]
     }
     rows["family"] = rows["variant"].map(families)
     rows = rows.sort_values("family", key=lambda names: names.map(FAMILIES.index))

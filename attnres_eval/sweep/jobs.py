@@ -1,6 +1,7 @@
 """What a worker does for a study: train a run, score a run, inspect a run."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,11 @@ def alone_in(folder: Path) -> Iterator[RunFolder]:
 
 
 def train_run(
-    folder: RunFolder, saved: Saved, config: RunConfig, data_sha256: str | None = None
+    folder: RunFolder,
+    saved: Saved,
+    config: RunConfig,
+    data_sha256: str | None = None,
+    until: float | None = None,
 ) -> None:
     """Trains one run, or continues it.
 
@@ -80,6 +85,7 @@ def train_run(
         saved: called behind each checkpoint.
         config: the run.
         data_sha256: of the data that the study began with; not looked at where None.
+        until: in seconds since the epoch; after it nothing is begun.
 
     Raises:
         UserError: as `train` does, or a corpus has changed since the study began.
@@ -89,6 +95,8 @@ def train_run(
         if done % config.recipe.checkpoint_every == 0 and done < config.steps:
             saved()
 
+    if until is not None and time.time() > until:
+        return
     data = prepare(config.data)
     if data_sha256 not in (None, data.manifest.data_sha256):
         raise UserError(

@@ -8,7 +8,8 @@ from typing import Any
 from attnres_eval.errors import UserError
 from attnres_eval.files import write_text
 from attnres_eval.hardware import parse_hardware
-from attnres_eval.study import load_study
+from attnres_eval.study import Study
+from attnres_eval.study_file import load_parts, load_study
 from attnres_eval.sweep.executor import cores
 from attnres_eval.sweep.plan import plan_rows, total_seconds
 from attnres_eval.sweep.plan_growth import growth_rows
@@ -43,16 +44,15 @@ def plan_study(name_or_path: str, workers: int | None, options: Options, say: Sa
     Raises:
         UserError: the study is wrong, or options are that do not go together.
     """
-    study = load_study(name_or_path)
     _check(options)
+    parts = load_parts(name_or_path)
+    if options.hardware is None and options.pipeline_stages is None:
+        return _here(parts, workers or cores(), say)
+    study = load_study(name_or_path)
     if options.table == "pipeline" or options.pipeline_stages is not None:
         assert options.pipeline_stages is not None, "checked"
         return pipeline_rows(study, options.pipeline_stages, options.virtual_stages or 1)
-    if options.hardware is None:
-        processes = workers or cores()
-        minutes = total_seconds(study, processes) / 60
-        say(f"training takes about {minutes:.1f} minutes on {processes} cores of this machine")
-        return plan_rows(study)
+    assert options.hardware is not None, "checked"
     by_ray = options.slurm and options.run is None
     used = fleet(
         study,
@@ -80,6 +80,19 @@ def plan_study(name_or_path: str, workers: int | None, options: Options, say: Sa
         "growth": lambda: growth_rows(study, used),
     }
     return tables[options.table or "runs"]()
+
+
+def _here(parts: dict[str, Study], processes: int, say: Say) -> Rows:
+    """The runs of every part, with a sentence on what they take on this machine."""
+    seconds = {name: total_seconds(study, processes) for name, study in parts.items()}
+    of_each = ", ".join(f"{name} {one / 60:.1f}" for name, one in seconds.items())
+    say(
+        f"training takes about {sum(seconds.values()) / 60:.1f} minutes on {processes} cores of"
+        f" this machine{f': {of_each}' if len(parts) > 1 else ''}"
+    )
+    if len(parts) == 1:
+        return plan_rows(next(iter(parts.values())))
+    return [{"part": name, **row} for name, study in parts.items() for row in plan_rows(study)]
 
 
 def assumptions(used: Fleet) -> str:

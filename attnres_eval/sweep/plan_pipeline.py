@@ -43,9 +43,9 @@ def pipeline_rows(study: Study, stages: int, virtual_stages: int) -> list[dict[s
         shape, recipe = study.shape(size), study.recipe_of(size)
         tokens = (recipe.micro_batch_sequences or 1) * shape.context
         for label in study.variants:
-            variant, options = study.variant_of(label)
-            bounds = blocks_of(variant, options, shape)
-            if bounds is None and variant != "prenorm":
+            behind = study.label(label)
+            bounds = blocks_of(behind.variant, behind.options, shape)
+            if bounds is None and behind.variant != "prenorm":
                 continue
             found = count_transfers(shape.n_layers, bounds or [], stages, virtual_stages)
             blocks = None if bounds is None else len(bounds)

@@ -41,6 +41,8 @@ class StudyResult:
     calibrated: bool = False
     failures: dict[str, str] = field(default_factory=dict)
     """Runs that have no result, and in one line why; so for `calibration`."""
+    left: list[str] = field(default_factory=list)
+    """Runs that were not begun, since the time was over."""
 
 
 def run_study(
@@ -49,6 +51,7 @@ def run_study(
     executor: Executor,
     *,
     force: bool = False,
+    until: float | None = None,
     data_dir: Path | None = None,
     mirror: Mirror | None = None,
     say: Progress = print,
@@ -60,6 +63,9 @@ def run_study(
         results: its folder; finished runs in it are kept.
         executor: who runs the jobs.
         force: take over a folder whose study differs.
+        until: when training ends, in seconds since the epoch: no run begins later, and those that
+            have finished are scored. The runs then go in the study's order, so that those that are
+            compared are trained together.
         data_dir: folder of benchmarks that neither package nor hub has.
         mirror: what `results` mirrors, where it is not the results' own folder.
         say: told what happens, a line at a time.
@@ -70,7 +76,7 @@ def run_study(
             mirrors cannot be read or written.
     """
     with holding(results):
-        return _bring_up(study, results, executor, force, data_dir, mirror, say)
+        return _bring_up(study, results, executor, force, until, data_dir, mirror, say)
 
 
 def _bring_up(
@@ -78,6 +84,7 @@ def _bring_up(
     results: Path,
     executor: Executor,
     force: bool,
+    until: float | None,
     data_dir: Path | None,
     mirror: Mirror | None,
     say: Progress,
@@ -93,12 +100,15 @@ def _bring_up(
         say(f"{len(todo)} of {len(runs)} runs to train")
         data = prepare(study.data, progress=say).manifest.data_sha256
         _check_data(results, runs, data)
-        jobs = [run_job(results, url, run, train_run, run, data) for run in todo]
-        _execute(executor, results, mirror, todo, jobs, result)
-        result.trained = [run.run for run in todo if run.run not in result.failures]
+        jobs = [run_job(results, url, run, train_run, run, data, until) for run in todo]
+        _execute(executor, results, mirror, todo, jobs, result, in_order=until is not None)
+        result.trained = [run.run for run in todo if run_folder(results, run).finished]
+        ended = {*result.trained, *result.failures}
+        result.left = [run.run for run in todo if run.run not in ended]
 
     trained = any(run_folder(results, run).finished for run in runs)
-    wanted = trained and study.evaluation.calibration_rounds > 0
+    # A study in shards is timed by its last one.
+    wanted = trained and not result.left and study.evaluation.calibration_rounds > 0
     if wanted and calibration_left(study, results, elsewhere=executor.elsewhere):
         say("timing training steps side by side, with nothing beside them")
         failure = calibrate_alone(study, results, executor)
@@ -162,10 +172,13 @@ def _execute(
     runs: list[RunConfig],
     jobs: list[Job],
     result: StudyResult,
+    *,
+    in_order: bool = False,
 ) -> None:
-    """Runs the jobs, longest run first so that no core idles at the end."""
+    """Runs the jobs; unless `in_order`, longest run first, so that no core idles at the end."""
     flops = {run.run: run.training_flops for run in runs}
-    jobs = sorted(jobs, key=lambda job: -flops[job.name])
+    if not in_order:
+        jobs = sorted(jobs, key=lambda job: -flops[job.name])
     for run in runs:
         with writing(run_folder(results, run).failure):
             run_folder(results, run).failure.unlink(missing_ok=True)
@@ -174,7 +187,8 @@ def _execute(
         for outcome in executor.execute(jobs, tick):
             if mirror is not None:
                 mirror.pull(f"runs/{outcome.name}")
-            progress.ended(outcome.name)
+            if outcome.failure is not None or RunFolder(results / "runs" / outcome.name).finished:
+                progress.ended(outcome.name)
             if outcome.failure is not None:
                 result.failures[outcome.name] = outcome.failure
                 # For the report. Where the disk is full there is room for it in memory alone.

@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 
 from attnres_eval.errors import UserError
-from attnres_eval.study import RunConfig, Study, bundled_folder
+from attnres_eval.study import RunConfig, Study
+from attnres_eval.study_file import split_part
 from attnres_eval.sweep.plan_hardware import Fleet, fit, run_memory, wall_seconds
 
 MARGIN = 1.25
@@ -27,10 +28,10 @@ def slurm_time(seconds: float) -> str:
 
 def study_argument(name_or_path: str) -> str:
     """How a script on another node names the study: a bundled one by name, a file in full."""
-    path = Path(name_or_path)
+    name, part = split_part(name_or_path)
+    path = Path(name)
     if path.is_file():
-        return str(path.resolve())
-    assert (bundled_folder("studies") / f"{name_or_path}.yaml").is_file(), "it was loaded"
+        return f"{path.resolve()}:{part}" if part else str(path.resolve())
     return name_or_path
 
 

@@ -13,7 +13,8 @@ from attnres_eval.data.prepare import prepare
 from attnres_eval.errors import UserError
 from attnres_eval.lock import holding
 from attnres_eval.records import RunFolder
-from attnres_eval.study import RunConfig, load_study
+from attnres_eval.study import RunConfig
+from attnres_eval.study_file import load_study
 from attnres_eval.train.command import chosen_run
 from attnres_eval.train.loop import read_run_config, train
 from attnres_eval.train.ranks import ALONE, PARALLEL, Ranks, joined

@@ -32,7 +32,8 @@ from attnres_eval.records import (
     read_records,
     write_sealed,
 )
-from attnres_eval.study import RunConfig, Study, bundled_folder, load_study, parse_study
+from attnres_eval.study import RunConfig, Study
+from attnres_eval.study_file import bundled_folder, load_study, parse_study
 from attnres_eval.sweep.plan import plan_rows
 from attnres_eval.train.ranks import ALONE
 from attnres_eval.train.state import ResumeState, load_tensors, newest_state

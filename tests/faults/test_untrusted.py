@@ -22,7 +22,8 @@ from attnres_eval.errors import UserError
 from attnres_eval.evaluate.models import load_model
 from attnres_eval.records import RunFolder, TaskRecord, read_record, task_file, write_record
 from attnres_eval.report.build import build_report
-from attnres_eval.study import Study, parse_study
+from attnres_eval.study import Study
+from attnres_eval.study_file import parse_study
 from attnres_eval.train.loop import train
 
 PLAIN = "name: x\nvariants: {prenorm: }\nsizes: {d16: {d_model: 16, n_layers: 2, n_heads: 1}}\n"
@@ -278,7 +279,7 @@ def test_only_our_folders_and_lm_evals_are_trusted(tmp_path: Path) -> None:
     import lm_eval.tasks
 
     from attnres_eval.evaluate.task_code import only_trusted_code, trusted
-    from attnres_eval.study import bundled_folder
+    from attnres_eval.study_file import bundled_folder
 
     assert trusted(bundled_folder("tasks") / "cmath")
     assert trusted(Path(lm_eval.tasks.__path__[0]) / "gpqa")

@@ -14,7 +14,7 @@ import test_variants as battery
 from cases import option_cases
 
 from attnres_eval.catalogue import catalogue_rows, decoder, variant_text
-from attnres_eval.study import parse_study
+from attnres_eval.study_file import parse_study
 from attnres_eval.variants import VARIANTS, VariantSpec, register
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,5 +123,5 @@ def test_it_is_listed_explained_and_studied(example: VariantSpec) -> None:
     assert (row["parameters_added"], row["residual_bytes_over_prenorm"]) == (32, 1.0)
     assert "The gate lies between 0 and 2" in variant_text(example, decoder())
     study = parse_study(FILES[STUDY_FILE], STUDY_FILE)
-    assert study.variant_of("gated_sum_per_channel")[1].model_dump()["per_channel"] is True
+    assert study.label("gated_sum_per_channel").options.model_dump()["per_channel"] is True
     assert len(study.runs()) == 27

@@ -9,7 +9,8 @@ from attnres_eval.data.corpora import open_corpus
 from attnres_eval.errors import UserError
 from attnres_eval.hardware import DEVICES, parse_hardware
 from attnres_eval.reference.paper import table2
-from attnres_eval.study import Study, Task, load_study
+from attnres_eval.study import Study, Task
+from attnres_eval.study_file import load_study
 from attnres_eval.sweep.plan_growth import growth_rows
 from attnres_eval.sweep.plan_hardware import (
     GIB,

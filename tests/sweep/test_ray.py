@@ -25,7 +25,8 @@ from attnres_eval.errors import UserError
 from attnres_eval.files import write_json
 from attnres_eval.records import run_folders
 from attnres_eval.report.build import study_tables
-from attnres_eval.study import Study, load_study
+from attnres_eval.study import Study
+from attnres_eval.study_file import load_study
 from attnres_eval.sweep.executor import Job, LocalExecutor
 from attnres_eval.sweep.ray_executor import RETRIES, RayExecutor, import_ray
 from attnres_eval.sweep.run import run_study

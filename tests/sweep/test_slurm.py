@@ -11,7 +11,8 @@ import pytest
 
 from attnres_eval.errors import UserError
 from attnres_eval.hardware import parse_hardware
-from attnres_eval.study import RunConfig, Study, load_study
+from attnres_eval.study import RunConfig, Study
+from attnres_eval.study_file import load_study
 from attnres_eval.sweep.plan_hardware import Fleet, fleet
 from attnres_eval.sweep.slurm import (
     LEAST_SECONDS,

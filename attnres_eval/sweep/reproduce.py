@@ -1,0 +1,142 @@
+"""What stands behind `attnres-eval reproduce`: a study from end to end, part by part."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from attnres_eval.errors import UserError
+from attnres_eval.report.build import build_report, export_table
+from attnres_eval.study import Study
+from attnres_eval.study_file import load_parts, split_part
+from attnres_eval.sweep.choose import check_options, chosen_executor
+from attnres_eval.sweep.parts import claim_parts
+from attnres_eval.sweep.run import run_study
+from attnres_eval.sweep.storage import Mirror, is_url, results_folder
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the command."""
+
+    force: bool = False
+    minutes: float | None = None
+    """After so many no run begins; what has been trained is scored and reported."""
+    workers: int | None = None
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = None
+    gpus_per_run: float | None = None
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What there is to print."""
+
+    table: str
+    page: str
+    failures: int
+    """Runs without a result."""
+    left: int
+    """Runs that were not begun, since the time was over."""
+
+
+def reproduce_published(out: str, fmt: str) -> Reproduced:
+    """Draws the published numbers. Raises UserError where `out` cannot be written."""
+    from attnres_eval.report.paper import reproduce_paper
+
+    with results_folder(out) as (folder, mirror):
+        page = reproduce_paper(folder)
+        table = export_table(folder, "multipliers", fmt)
+    return Reproduced(table, _place(page, mirror), 0, 0)
+
+
+def reproduce_study(
+    name_or_path: str, out: str, options: Options, fmt: str, say: Say
+) -> Reproduced:
+    """Trains, scores and reports a study, all of its parts where it has any.
+
+    Raises:
+        UserError: the study, the folder or an option is wrong, or data are missing.
+    """
+    check_options(
+        options.executor, options.workers, options.address, options.gpus_per_run, runs=True
+    )
+    parts = load_parts(name_or_path)
+    until = None if options.minutes is None else time.time() + 60 * options.minutes
+    if len(parts) == 1:
+        return _reproduce(next(iter(parts.values())), out, options, until, fmt, say)
+    if is_url(out):
+        raise UserError(
+            f"study {name_or_path} has parts, which go to a folder; behind a URL give each its own:"
+            f" --study {name_or_path}:{next(iter(parts))} --out {out}/{next(iter(parts))}"
+        )
+    return _reproduce_parts(name_or_path, parts, Path(out), options, until, fmt, say)
+
+
+def _reproduce_parts(
+    name_or_path: str,
+    parts: dict[str, Study],
+    out: Path,
+    options: Options,
+    until: float | None,
+    fmt: str,
+    say: Say,
+) -> Reproduced:
+    name = Path(split_part(name_or_path)[0]).stem
+    claim_parts(out, name, list(parts))
+    tables, failures, left = [], 0, 0
+    for part, study in parts.items():
+        if until is not None and time.time() > until:
+            # Nothing of it would be trained; what it has stays as it is.
+            left += len(study.runs())
+            continue
+        say(f"part {part}")
+        done = _reproduce(study, str(out / part), options, until, fmt, say)
+        tables.append(f"{part}\n{done.table}")
+        failures += done.failures
+        left += done.left
+    return Reproduced("\n\n".join(tables), _place(build_report(out), None), failures, left)
+
+
+def _reproduce(
+    study: Study, out: str, options: Options, until: float | None, fmt: str, say: Say
+) -> Reproduced:
+    with results_folder(out) as (folder, mirror):
+        shared = folder if mirror is None else None
+        try:
+            with chosen_executor(
+                options.executor,
+                options.workers,
+                options.address,
+                options.gpus_per_run,
+                shared,
+                say,
+            ) as executor:
+                result = run_study(
+                    study,
+                    folder,
+                    executor,
+                    force=options.force,
+                    until=until,
+                    data_dir=options.data_dir,
+                    mirror=mirror,
+                    say=say,
+                )
+        except KeyboardInterrupt:
+            say("interrupted: run the same command again to go on")
+            raise
+        for name, failure in result.failures.items():
+            say(f"run {name} has no result: {failure}")
+        if result.left:
+            say(f"{len(result.left)} runs are left; the same command goes on with them")
+        page = build_report(folder)
+        table = export_table(folder, "multipliers", fmt)
+    return Reproduced(table, _place(page, mirror), len(result.failures), len(result.left))
+
+
+def _place(page: Path, mirror: Mirror | None) -> str:
+    return str(page) if mirror is None else f"{mirror.url}/{page.name}"

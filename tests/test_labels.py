@@ -1,0 +1,128 @@
+"""Labels at several learning rates, labels that cost what another costs, and studies of parts."""
+
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_study import Here, tiny
+
+from attnres_eval.errors import UserError
+from attnres_eval.labels import expanded, split_label
+from attnres_eval.report.build import build_report
+from attnres_eval.study import Study
+from attnres_eval.study_file import load_parts, load_study, parse_parts, parse_study
+from attnres_eval.sweep.parts import claim_parts
+from attnres_eval.sweep.reproduce import Options, reproduce_study
+from attnres_eval.sweep.run import run_study
+
+TWO_RATES = """
+name: rates
+variants: {prenorm: {learning_rate_scale: [0.5, 1]}, full_attnres: {learning_rate_scale: 2}}
+sizes: {a: {d_model: 16, n_layers: 4, n_heads: 1}}
+seeds: [0]
+recipe: {learning_rate: 0.01}
+"""
+
+
+def test_a_list_of_rates_is_a_label_each() -> None:
+    study = parse_study(TWO_RATES, "rates.yaml")
+    rates = {run.label: run.learning_rate for run in study.runs()}
+    assert rates == {"prenorm_x0.5": 0.005, "prenorm": 0.01, "full_attnres": 0.02}
+    assert {run.variant for run in study.runs()} == {"prenorm", "full_attnres"}
+    again = Study.model_validate(study.model_dump(mode="json"))
+    assert again == study
+
+
+def test_names_say_the_rate() -> None:
+    assert split_label("mhc_x0.25") == ("mhc", 0.25)
+    assert split_label("x0_lambdas") == ("x0_lambdas", 1.0)
+    assert list(expanded({"a": {"learning_rate_scale": [1, 4]}})) == ["a", "a_x4"]
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ("{prenorm: {learning_rate_scale: []}}", "lists no rate"),
+        ("{prenorm: {learning_rate_scale: [0]}}", "no number between"),
+        ("{prenorm: {learning_rate_scale: [1, 1]}}", "stands there twice"),
+        ("{prenorm: , a_x2: {variant: mhc, learning_rate_scale: 3}}", "give it another name"),
+        ("{prenorm: {flops_of: mhc}}", "no other label"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(variants: str, message: str) -> None:
+    text = f"name: x\nvariants: {variants}\nsizes: {{a: {{d_model: 16, n_layers: 4, n_heads: 1}}}}"
+    with pytest.raises(UserError, match=message):
+        parse_study(text + "\nseeds: [0]", "x.yaml")
+
+
+def test_flops_of_another_label() -> None:
+    study = load_study("reference:ladder")
+    for size in study.sizes:
+        ours, theirs = (study.run(x, size, 0) for x in ("prenorm_matched", "full_attnres"))
+        assert ours.training_flops == pytest.approx(theirs.training_flops, rel=2e-3)
+        assert ours.tokens > theirs.tokens == study.run("prenorm", size, 0).tokens
+
+
+def test_parts_change_what_they_name() -> None:
+    parts = load_parts("reference")
+    assert list(parts) == ["rates", "transfer", "ladder", "depth", "blocks", "reasoning"]
+    assert parts["reasoning"].recipe.answer_weight == 10
+    assert parts["reasoning"].recipe.context == parts["ladder"].recipe.context
+    assert not set(parts["rates"].seeds) & set(parts["ladder"].seeds)
+    assert not set(parts["rates"].sizes) & set(parts["ladder"].sizes)
+    assert load_parts("reference:depth") == {"depth": parts["depth"]}
+    for wrong, message in (("reference", "name one of"), ("reference:lader", "has no part")):
+        with pytest.raises(UserError, match=message):
+            load_study(wrong)
+
+
+def test_shapes_of_equal_compute() -> None:
+    study = load_study("reference:depth")
+    flops = [study.run("prenorm", size, 0).training_flops for size in study.sizes]
+    assert max(flops) / min(flops) < 1.001
+
+
+def test_parts_are_checked() -> None:
+    with pytest.raises(UserError, match="part b: seeds"):
+        parse_parts(TWO_RATES + "parts: {a: {}, b: {seeds: []}}", "x.yaml")
+    with pytest.raises(UserError, match="takes no other"):
+        parse_parts(TWO_RATES + "parts: {a: {name: c}}", "x.yaml")
+    with pytest.raises(UserError, match="a mapping of names"):
+        parse_parts(TWO_RATES + "parts: []", "x.yaml")
+
+
+def words(folder: Path) -> Path:
+    """A file of text, one document a line."""
+    path = folder / "words.txt"
+    lines = (f"{a} {b} and {a * b} make {a + b}.\n" for a in range(60) for b in range(60))
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def test_no_run_begins_when_the_time_is_over(tmp_path: Path) -> None:
+    study, said = tiny(words(tmp_path)), [""]
+    result = run_study(study, tmp_path / "r", Here(), until=time.time() - 1, say=said.append)
+    assert (result.trained, result.failures) == ([], {})
+    assert result.left == [run.run for run in study.runs()]
+
+
+def test_parts_from_end_to_end(tmp_path: Path) -> None:
+    own = tiny(words(tmp_path)).model_dump(mode="json")
+    parts = {"one": {"seeds": [0]}, "two": {"seeds": [1], "variants": {"prenorm": None}}}
+    file, out = tmp_path / "mine.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump({**own, "parts": parts}), encoding="utf-8")
+    done = reproduce_study(str(file), str(out), Options(workers=1), "csv", lambda line: None)
+    assert (done.failures, done.left) == (0, 0)
+    assert (out / "two" / "runs" / "prenorm-d16-s1" / "summary.json").is_file()
+    page = Path(done.page).read_text(encoding="utf-8")
+    assert "2 of 2 parts" in page
+    assert "two/report.html" in page
+    assert build_report(out) == out / "report.html"
+    with pytest.raises(UserError, match="give another --out"):
+        claim_parts(out, "other", ["one"])
+
+
+def test_parts_behind_a_url_are_run_one_by_one() -> None:
+    with pytest.raises(UserError, match="reference:rates --out memory://x/rates"):
+        reproduce_study("reference", "memory://x", Options(), "csv", print)
