@@ -25,9 +25,14 @@ def batch(shape: ModelShape, tokens: int = TOKENS_A_STEP) -> Tensor:
 
 
 def run_config(
-    shape: ModelShape, variant: str, options: dict[str, object] | None = None
+    shape: ModelShape,
+    variant: str,
+    options: dict[str, object] | None = None,
+    tokens: int = TOKENS_A_STEP,
 ) -> RunConfig:
-    """A run of one variant under the default recipe."""
+    """A run of one variant under the default recipe, whose batches have room for `tokens`."""
+    usual = Recipe(context=shape.context)
+    sequences = max(usual.batch_sequences, tokens // shape.context)
     parsed = parse_options(variant, options or {})
     parsed.check(shape)
     return RunConfig(
@@ -40,7 +45,8 @@ def run_config(
         shape=shape,
         seed=0,
         data=Data(vocab_size=shape.vocab_size),
-        recipe=Recipe(context=shape.context),
+        # A trainer takes no more sequences of a batch than its recipe has.
+        recipe=usual.model_copy(update={"batch_sequences": sequences}),
         steps=1,
     )
 
@@ -73,9 +79,10 @@ def our_trainer(
     variant: str,
     how: Machine,
     options: dict[str, object] | None = None,
+    tokens: int = TOKENS_A_STEP,
 ) -> Trainer:
-    """A trainer of one variant that computes as told."""
-    trainer = Trainer(run_config(shape, variant, options), CPU)
+    """A trainer of one variant that computes as told, on batches of up to `tokens` tokens."""
+    trainer = Trainer(run_config(shape, variant, options, tokens), CPU)
     trainer.compute_as(how)
     return trainer
 
@@ -88,6 +95,6 @@ def our_step(
     tokens: int = TOKENS_A_STEP,
 ) -> Turn:
     """One training step of ours on one thread: loss, gradients, clipping, AdamW."""
-    trainer = our_trainer(shape, variant, machine(precision), options)
+    trainer = our_trainer(shape, variant, machine(precision), options, tokens)
     tokens_BT = batch(shape, tokens)
     return lambda: trainer.step(tokens_BT)

@@ -59,7 +59,7 @@ def _train(
     tokens: int,
     activation_checkpointing: bool,
 ) -> None:
-    trainer = our_trainer(shape, variant, machine(precision), options)
+    trainer = our_trainer(shape, variant, machine(precision), options, tokens)
     trainer.model.activation_checkpointing = activation_checkpointing
     tokens_BT = batch(shape, tokens)
     for _ in range(STEPS):
