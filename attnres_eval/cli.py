@@ -170,7 +170,7 @@ def reproduce(
     """Run a study from end to end, or reproduce the published plot; finished runs are kept."""
     if (study is None) == (source is None):
         raise UserError("reproduce: give either --study NAME or --source paper")
-    from attnres_eval.sweep.reproduce import Options, reproduce_published, reproduce_study
+    from attnres_eval.reproduce import Options, reproduce_published, reproduce_study
 
     if study is None:
         if executor == "ray":

@@ -15,10 +15,10 @@ PACKAGE = Path(attnres_eval.__file__).parent
 ORDER = [
     {"errors", "interrupt", "processor", "shape"},
     {"files", "hardware", "pipeline_cost", "variants"},
-    {"cost", "kept"},
+    {"cost", "kept", "labels"},
     {"memory"},
     {"study", "records", "reference", "catalogue"},
-    {"estimate", "lock", "reasoning"},
+    {"estimate", "lock", "reasoning", "study_file"},
     {"data"},
     {"model"},
     {"train"},
@@ -27,7 +27,7 @@ ORDER = [
     {"sweep"},
     {"analysis"},
     {"report"},
-    {"bench"},
+    {"bench", "reproduce"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -10,10 +10,10 @@ from tiny_study import Here, tiny
 from attnres_eval.errors import UserError
 from attnres_eval.labels import expanded, split_label
 from attnres_eval.report.build import build_report
+from attnres_eval.reproduce import Options, reproduce_study
 from attnres_eval.study import Study
 from attnres_eval.study_file import load_parts, load_study, parse_parts, parse_study
 from attnres_eval.sweep.parts import claim_parts
-from attnres_eval.sweep.reproduce import Options, reproduce_study
 from attnres_eval.sweep.run import run_study
 
 TWO_RATES = """
