@@ -172,23 +172,23 @@ def reproduce(
         raise UserError("reproduce: give either --study NAME or --source paper")
     from attnres_eval.reproduce import Options, reproduce_published, reproduce_study
 
+    options = Options(
+        force=force,
+        minutes=minutes,
+        workers=workers,
+        executor=executor,
+        address=address,
+        gpus_per_run=gpus_per_run,
+        data_dir=data_dir,
+    )
     if study is None:
-        if executor == "ray":
-            raise UserError("--executor ray runs a --study; --source paper runs nothing")
-        done = reproduce_published(out, format)
+        done = reproduce_published(out, options, format)
     else:
-        options = Options(
-            force=force,
-            minutes=minutes,
-            workers=workers,
-            executor=executor,
-            address=address,
-            gpus_per_run=gpus_per_run,
-            data_dir=data_dir,
-        )
         done = reproduce_study(study, out, options, format, _say)
     print(done.table)
     print(f"report: {done.page}")
+    if done.left:
+        _say(f"{done.left} runs are left; the same command goes on with them")
     if done.failures:
         raise UserError(f"{done.failures} runs failed; the report shows them as missing")
 

@@ -103,8 +103,8 @@ def parse_label(label: str, values: dict[str, Any] | None, known: dict[str, Any]
     own = dict(values or {})
     variant = own.pop("variant", label)
     scale = checked_scale(label, own.pop("learning_rate_scale", 1.0))
-    named = split_label(label)[1]
-    if not math.isclose(named, scale, rel_tol=1e-5) and named != 1:
+    base, named = split_label(label)
+    if base != label and not math.isclose(named, scale, rel_tol=1e-5):
         raise ValueError(
             f"variants.{label}: by its name its learning rate is {named:g} times the recipe's, by"
             f" learning_rate_scale {scale:g} times; give it another name"

@@ -11,6 +11,7 @@ from attnres_eval.report.build import build_report, export_table
 from attnres_eval.study import Study
 from attnres_eval.study_file import load_parts, split_part
 from attnres_eval.sweep.choose import check_options, chosen_executor
+from attnres_eval.sweep.folder import run_folder
 from attnres_eval.sweep.parts import claim_parts
 from attnres_eval.sweep.run import run_study
 from attnres_eval.sweep.storage import Mirror, is_url, results_folder
@@ -44,8 +45,13 @@ class Reproduced:
     """Runs that were not begun, since the time was over."""
 
 
-def reproduce_published(out: str, fmt: str) -> Reproduced:
-    """Draws the published numbers. Raises UserError where `out` cannot be written."""
+def reproduce_published(out: str, options: Options, fmt: str) -> Reproduced:
+    """Draws the published numbers.
+
+    Raises:
+        UserError: `out` cannot be written, or an option is given that only a study heeds.
+    """
+    _check(options, runs=False)
     from attnres_eval.report.paper import reproduce_paper
 
     with results_folder(out) as (folder, mirror):
@@ -62,9 +68,7 @@ def reproduce_study(
     Raises:
         UserError: the study, the folder or an option is wrong, or data are missing.
     """
-    check_options(
-        options.executor, options.workers, options.address, options.gpus_per_run, runs=True
-    )
+    _check(options, runs=True)
     parts = load_parts(name_or_path)
     until = None if options.minutes is None else time.time() + 60 * options.minutes
     if len(parts) == 1:
@@ -75,6 +79,14 @@ def reproduce_study(
             f" --study {name_or_path}:{next(iter(parts))} --out {out}/{next(iter(parts))}"
         )
     return _reproduce_parts(name_or_path, parts, Path(out), options, until, fmt, say)
+
+
+def _check(options: Options, *, runs: bool) -> None:
+    check_options(
+        options.executor, options.workers, options.address, options.gpus_per_run, runs=runs
+    )
+    if options.minutes is not None and not runs:
+        raise UserError("--minutes ends the training of a --study; --source paper trains nothing")
 
 
 def _reproduce_parts(
@@ -92,7 +104,7 @@ def _reproduce_parts(
     for part, study in parts.items():
         if until is not None and time.time() > until:
             # Nothing of it would be trained; what it has stays as it is.
-            left += len(study.runs())
+            left += sum(not run_folder(out / part, run).finished for run in study.runs())
             continue
         say(f"part {part}")
         done = _reproduce(study, str(out / part), options, until, fmt, say)
@@ -131,8 +143,6 @@ def _reproduce(
             raise
         for name, failure in result.failures.items():
             say(f"run {name} has no result: {failure}")
-        if result.left:
-            say(f"{len(result.left)} runs are left; the same command goes on with them")
         page = build_report(folder)
         table = export_table(folder, "multipliers", fmt)
     return Reproduced(table, _place(page, mirror), len(result.failures), len(result.left))

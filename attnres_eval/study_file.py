@@ -4,9 +4,10 @@ A study of several parts, such as a sweep of learning rates and the ladder that 
 key `parts`: a mapping of names to what the part has instead of, or beside, the rest of the file.
 `variants`, `sizes` and `seeds` of a part stand in the place of the file's; of the mappings
 `data`, `model`, `recipe` and `evaluation` only the keys that it gives. Each part is a study of its
-own, called `NAME:PART`.
+own, called `NAME:PART` on the command line.
 """
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ LARGEST_STUDY = 1_000_000
 PARTS = "parts"
 WHOLE = ""
 """Name of the one part of a study without parts."""
+
+PART_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+"""A part's name is that of its folder too."""
 
 MERGED = ("data", "model", "recipe", "evaluation")
 """Mappings of which a part may change single keys."""
@@ -73,6 +77,10 @@ def parse_parts(text: str, source: str) -> dict[str, Study]:
 
 def _part(shared: dict[str, Any], name: str, own: Any, source: str) -> dict[str, Any]:
     """The keys of one part."""
+    if not PART_NAME.fullmatch(name):
+        raise UserError(
+            f"{source}: parts.{name}: a name of small letters, digits, _ and - is wanted"
+        )
     if not isinstance(own, dict):
         raise UserError(f"{source}: parts.{name}: a mapping of keys to values is wanted")
     if "name" in own:

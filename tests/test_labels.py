@@ -10,7 +10,7 @@ from tiny_study import Here, tiny
 from attnres_eval.errors import UserError
 from attnres_eval.labels import expanded, split_label
 from attnres_eval.report.build import build_report
-from attnres_eval.reproduce import Options, reproduce_study
+from attnres_eval.reproduce import Options, reproduce_published, reproduce_study
 from attnres_eval.study import Study
 from attnres_eval.study_file import load_parts, load_study, parse_parts, parse_study
 from attnres_eval.sweep.parts import claim_parts
@@ -47,6 +47,7 @@ def test_names_say_the_rate() -> None:
         ("{prenorm: {learning_rate_scale: [0]}}", "no number between"),
         ("{prenorm: {learning_rate_scale: [1, 1]}}", "stands there twice"),
         ("{prenorm: , a_x2: {variant: mhc, learning_rate_scale: 3}}", "give it another name"),
+        ("{prenorm: , a_x1: {variant: mhc, learning_rate_scale: 3}}", "give it another name"),
         ("{prenorm: {flops_of: mhc}}", "no other label"),
     ],
 )
@@ -88,6 +89,9 @@ def test_parts_are_checked() -> None:
         parse_parts(TWO_RATES + "parts: {a: {}, b: {seeds: []}}", "x.yaml")
     with pytest.raises(UserError, match="takes no other"):
         parse_parts(TWO_RATES + "parts: {a: {name: c}}", "x.yaml")
+    for name in ("..", "a/b", ""):
+        with pytest.raises(UserError, match="a name of small letters"):
+            parse_parts(TWO_RATES + f'parts: {{"{name}": {{}}}}', "x.yaml")
     with pytest.raises(UserError, match="a mapping of names"):
         parse_parts(TWO_RATES + "parts: []", "x.yaml")
 
@@ -121,6 +125,19 @@ def test_parts_from_end_to_end(tmp_path: Path) -> None:
     assert build_report(out) == out / "report.html"
     with pytest.raises(UserError, match="give another --out"):
         claim_parts(out, "other", ["one"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(minutes=1), "--minutes"),
+        (Options(executor="ray"), "--executor ray"),
+        (Options(address="auto"), "--address"),
+    ],
+)
+def test_published_numbers_take_no_option_of_a_study(options: Options, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        reproduce_published("never", options, "csv")
 
 
 def test_parts_behind_a_url_are_run_one_by_one() -> None:

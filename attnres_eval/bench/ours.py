@@ -45,7 +45,6 @@ def run_config(
         shape=shape,
         seed=0,
         data=Data(vocab_size=shape.vocab_size),
-        # A trainer takes no more sequences of a batch than its recipe has.
         recipe=usual.model_copy(update={"batch_sequences": sequences}),
         steps=1,
     )

@@ -88,7 +88,13 @@ class Trainer:
 
         Returns:
             The loss in nats per token and the norm of the gradients before clipping.
+
+        Raises:
+            ValueError: the batch has more sequences than the recipe's; no rank would compute them.
         """
+        most = self.config.recipe.batch_sequences
+        if len(tokens_BT) > most:
+            raise ValueError(f"a batch of {len(tokens_BT)} sequences; the recipe's has {most}")
         loss = self._accumulate(tokens_BT, self._shares(tokens_BT, weights_BT))
         return self.ranks.total(loss).item() / self.ranks.copies, self._clip()
 

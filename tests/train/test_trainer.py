@@ -25,3 +25,14 @@ def test_checkpointed_layers_are_computed_again_as_the_record_says(
         trainer.gradients(tokens)
         gradients.append([p.grad for p in trainer.model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_batch_that_no_rank_would_compute_whole_is_refused(
+    make_run: Callable[..., RunConfig],
+) -> None:
+    config = make_run("prenorm")
+    trainer = Trainer(config, CPU)
+    trainer.compute_as(describe_machine(config, CPU, 1.0))
+    sequences = config.recipe.batch_sequences
+    with pytest.raises(ValueError, match=f"the recipe's has {sequences}"):
+        trainer.gradients(torch.zeros(sequences + 1, 33, dtype=torch.long))
