@@ -9,7 +9,7 @@ from typing import Literal
 from attnres_eval.errors import UserError
 from attnres_eval.report.build import build_report, export_table
 from attnres_eval.study import Study
-from attnres_eval.study_file import load_parts, split_part
+from attnres_eval.study_file import load_parts
 from attnres_eval.sweep.choose import check_options, chosen_executor
 from attnres_eval.sweep.folder import run_folder
 from attnres_eval.sweep.parts import claim_parts
@@ -78,7 +78,7 @@ def reproduce_study(
             f"study {name_or_path} has parts, which go to a folder; behind a URL give each its own:"
             f" --study {name_or_path}:{next(iter(parts))} --out {out}/{next(iter(parts))}"
         )
-    return _reproduce_parts(name_or_path, parts, Path(out), options, until, fmt, say)
+    return _reproduce_parts(parts, Path(out), options, until, fmt, say)
 
 
 def _check(options: Options, *, runs: bool) -> None:
@@ -90,7 +90,6 @@ def _check(options: Options, *, runs: bool) -> None:
 
 
 def _reproduce_parts(
-    name_or_path: str,
     parts: dict[str, Study],
     out: Path,
     options: Options,
@@ -98,8 +97,8 @@ def _reproduce_parts(
     fmt: str,
     say: Say,
 ) -> Reproduced:
-    name = Path(split_part(name_or_path)[0]).stem
-    claim_parts(out, name, list(parts))
+    first, study = next(iter(parts.items()))
+    claim_parts(out, study.name.removesuffix(f"-{first}"), list(parts))
     tables, failures, left = [], 0, 0
     for part, study in parts.items():
         if until is not None and time.time() > until:

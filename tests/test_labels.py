@@ -10,12 +10,14 @@ from tiny_study import Here, tiny
 from attnres_eval.errors import UserError
 from attnres_eval.labels import expanded, split_label
 from attnres_eval.report.build import build_report
+from attnres_eval.report.style import LIGHT, label_title, style_at, styles
 from attnres_eval.reproduce import Options, reproduce_published, reproduce_study
 from attnres_eval.study import Study
 from attnres_eval.study_file import load_parts, load_study, parse_parts, parse_study
 from attnres_eval.sweep.parts import claim_parts
 from attnres_eval.sweep.run import run_study
 
+TWICE = {"learning_rate_scale": 2}
 TWO_RATES = """
 name: rates
 variants: {prenorm: {learning_rate_scale: [0.5, 1]}, full_attnres: {learning_rate_scale: 2}}
@@ -23,6 +25,15 @@ sizes: {a: {d_model: 16, n_layers: 4, n_heads: 1}}
 seeds: [0]
 recipe: {learning_rate: 0.01}
 """
+
+
+def test_pages_say_the_rate() -> None:
+    assert label_title("full_attnres_x0.5") == "Full AttnRes at 0.5× the rate"
+    assert label_title("mine_x2") == "mine at 2× the rate"
+    looks = styles(["mhc_x2", "mhc", "mine_x2", "prenorm"], LIGHT)
+    assert looks["mhc_x2"].colour == looks["mhc"].colour != looks["prenorm"].colour
+    assert looks["mhc_x2"] != looks["mhc"]
+    assert looks["prenorm"] == style_at(0, LIGHT)
 
 
 def test_a_list_of_rates_is_a_label_each() -> None:
@@ -113,15 +124,25 @@ def test_no_run_begins_when_the_time_is_over(tmp_path: Path) -> None:
 
 def test_parts_from_end_to_end(tmp_path: Path) -> None:
     own = tiny(words(tmp_path)).model_dump(mode="json")
-    parts = {"one": {"seeds": [0]}, "two": {"seeds": [1], "variants": {"prenorm": None}}}
+    faster = {"prenorm": None, "full_attnres_x2": {"variant": "full_attnres", **TWICE}}
+    parts = {
+        "one": {"variants": faster},
+        "two": {"seeds": [1], "variants": {"prenorm": None}},
+        "three": {"seeds": [0, 1]},
+    }
     file, out = tmp_path / "mine.yaml", tmp_path / "out"
     file.write_text(yaml.safe_dump({**own, "parts": parts}), encoding="utf-8")
     done = reproduce_study(str(file), str(out), Options(workers=1), "csv", lambda line: None)
     assert (done.failures, done.left) == (0, 0)
     assert (out / "two" / "runs" / "prenorm-d16-s1" / "summary.json").is_file()
     page = Path(done.page).read_text(encoding="utf-8")
-    assert "2 of 2 parts" in page
-    assert "two/report.html" in page
+    assert "3 of 3 parts" in page
+    assert 'href="two/report.html"' in page
+    assert "study tiny" in page
+    one = (out / "one" / "report.md").read_text(encoding="utf-8")
+    assert "but for Full AttnRes at 2× the rate; cosine" in one
+    assert "At one learning rate for all" not in one
+    assert "At one learning rate for all" in (out / "three" / "report.md").read_text("utf-8")
     assert build_report(out) == out / "report.html"
     with pytest.raises(UserError, match="give another --out"):
         claim_parts(out, "other", ["one"])

@@ -274,8 +274,9 @@ def _differences(results: Results, tables: Tables, folder: Path) -> Figure | Non
         f"Size {rows['size'].iloc[0]}, mean over seeds, each paired with {label_title(base)}'s run"
         " of the same seed. Thick bars are 95% intervals with one noise pooled over all variants,"
         " thin ones hold for all variants at once; an open dot has no interval, and a triangle at"
-        " the edge stands for the number beside it. At one learning rate for all. Time and memory"
-        " are readings of this implementation on this processor."
+        " the edge stands for the number beside it."
+        f"{' At one learning rate for all.' if words.one_rate(results.study) else ''} Time and"
+        " memory are readings of this implementation on this processor."
     )
     alt = difference_headline(results, tables["differences"]) or (
         f"Differences to {label_title(base)} of {words.counted(len(rows), 'variant')}, without"

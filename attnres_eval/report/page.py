@@ -38,6 +38,8 @@ class Section:
     paragraphs: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    page: str = ""
+    """Where a page of its own is, from this one."""
 
     @property
     def anchor(self) -> str:
@@ -55,6 +57,10 @@ class Page:
     number_note: str
     lead: Figure | None
     sections: list[Section]
+    footer: str = (
+        "Tables lie beside this page in tables/ as CSV, JSON, Markdown and LaTeX, figures in"
+        " figures/ as SVG and PNG."
+    )
 
 
 def read_table(

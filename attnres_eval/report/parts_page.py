@@ -27,8 +27,8 @@ def parts_page(name: str, described: dict[str, str], pages: dict[str, tuple[Path
             continue
         path, page = pages[part]
         number = f"{page.number} ({page.number_note})." if page.number else ""
-        texts = paragraphs(description, page.headline, number, f"Its page: {path.as_posix()}.")
-        sections.append(Section(f"Part {part}", texts))
+        texts = paragraphs(description, page.headline, number)
+        sections.append(Section(f"Part {part}", texts, page=path.as_posix()))
     return Page(
         title=f"attnres-eval: study {name}",
         headline=f"{len(pages)} of {counted(len(described), 'part')} have finished runs.",
@@ -36,4 +36,5 @@ def parts_page(name: str, described: dict[str, str], pages: dict[str, tuple[Path
         number_note="",
         lead=None,
         sections=sections,
+        footer="Each part has a folder of its own beside this page, with its tables and figures.",
     )

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
 
+from attnres_eval.labels import split_label
 from attnres_eval.variants import VARIANTS
 
 # Blue and vermilion are Okabe and Ito's. The others were searched by hue for the largest least
@@ -67,11 +68,17 @@ def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
 
     A label that is a variant's name has the variant's place in the registry, whatever else is
     drawn; other labels, such as a second set of options, take the places after it in their order.
+    A label at another learning rate has the colour of the label whose rate it scales.
     """
     places = {name: place for place, name in enumerate(VARIANTS)}
     others = [label for label in dict.fromkeys(labels) if label not in places]
     places.update({label: len(VARIANTS) + place for place, label in enumerate(others)})
-    return {label: style_at(places[label], theme) for label in labels}
+    looks = {label: style_at(places[label], theme) for label in labels}
+    for label, look in looks.items():
+        base, _ = split_label(label)
+        if base != label and base in places:
+            looks[label] = replace(look, colour=style_at(places[base], theme).colour)
+    return looks
 
 
 def drawn_name(name: str) -> str:
@@ -80,8 +87,10 @@ def drawn_name(name: str) -> str:
 
 
 def label_title(label: str) -> str:
-    """What a reader calls a label: the variant's title, or the label itself."""
-    return VARIANTS[label].title if label in VARIANTS else label
+    """What a reader calls a label: the variant's title, or the label itself, and its rate."""
+    base, scale = split_label(label)
+    title = VARIANTS[base].title if base in VARIANTS else base
+    return title if base == label else f"{title} at {scale:g}× the rate"
 
 
 @contextlib.contextmanager

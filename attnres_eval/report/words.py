@@ -8,6 +8,7 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import CONFIDENCE
 from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.cost import PFLOPS_DAY, matrix_parameters
+from attnres_eval.labels import split_label
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
 from attnres_eval.report.plot_compare import short_count
 from attnres_eval.report.select import has_interval, main_row, of_model
@@ -195,8 +196,8 @@ def run_sentences(results: Results) -> list[str]:
         f" of the size: {_tokens_per_parameter(study)}.",
         f"Corpus {listed(corpora)}, byte-level BPE of {data.vocab_size:,} entries, context"
         f" {recipe.context}, {recipe.batch_sequences} sequences a step; {rate}, the same for all"
-        f" variants; {recipe.schedule} schedule. All variants of a seed see the same batches in"
-        " the same order.",
+        f" variants{_own_rates(study)}; {recipe.schedule} schedule. All variants"
+        " of a seed see the same batches in the same order.",
     ]
     if study.description:
         sentences.insert(0, f"The study describes itself: “{study.description.strip()}”")
@@ -205,6 +206,12 @@ def run_sentences(results: Results) -> list[str]:
         sentences.append(
             f"Where a size has its own batch or rate, it holds there: {listed(sized)}."
         )
+    matched = [name for name in study.variants if study.label(name).flops_of is not None]
+    sentences += [
+        f"{label_title(name)} trains on as many tokens as cost the FLOPs of"
+        f" {label_title(str(study.label(name).flops_of))}."
+        for name in matched
+    ]
     if len(study.seeds) == 1:
         sentences.append("One seed: nothing here says how much another seed would differ.")
     return sentences
@@ -220,6 +227,22 @@ def _tokens_per_parameter(study: Study) -> str:
         ratios.append(run.tokens / matrix_parameters(run.shape))
     low, high = f"{min(ratios):.3g}", f"{max(ratios):.3g}"
     return low if low == high else f"{low} to {high}"
+
+
+def one_rate(study: Study) -> bool:
+    """Whether all labels train at the recipe's learning rate."""
+    return all(study.label(name).learning_rate_scale == 1 for name in study.variants)
+
+
+def _own_rates(study: Study) -> str:
+    """Which labels have another rate, as a clause; empty where none has."""
+    scales = {name: study.label(name).learning_rate_scale for name in study.variants}
+    own = [
+        label_title(name) + ("" if split_label(name)[0] != name else f" at {scale:g}× the rate")
+        for name, scale in scales.items()
+        if scale != 1
+    ]
+    return f" but for {listed(own)}" if own else ""
 
 
 def _own_recipes(study: Study) -> dict[str, list[str]]:
