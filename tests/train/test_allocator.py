@@ -1,3 +1,4 @@
+import os
 import platform
 import subprocess
 import sys
@@ -17,24 +18,29 @@ print(faults(), faults())
 """
 
 
+GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""glibc's first thresholds, held there: left alone it moves them by what was freed, and then keeps
+what happens to lie below a later allocation, which differs from process to process."""
+
+
 def faults_of_steps(setting: str) -> list[int]:
     """Page faults of allocating and freeing 160 MB the second and the third time, in a process."""
     code = STEP.format(setting=setting)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = os.environ | GIVES_BACK
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     return [int(word) for word in done.stdout.split()]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
 def test_freed_memory_is_not_faulted_in_again() -> None:
-    second, third = faults_of_steps(
+    kept = faults_of_steps(
         "from attnres_eval.train.allocator import keep_freed_memory; keep_freed_memory()"
     )
-    plain_second, plain_third = faults_of_steps("")
-    # What torch allocates for itself during the first step may lie above the freed memory and so
-    # keep it: only the second step shows whether the heap shrinks.
-    assert plain_second > 4 * second
-    assert third < 1000
-    assert plain_third > 10 * third
+    given_back = faults_of_steps("")
+    # A block or two for which the kept memory has no room in one piece may be new at every step.
+    assert given_back[-1] > 10 * kept[-1]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
