@@ -15,7 +15,6 @@ import pandas as pd
 from attnres_eval.analysis.intervals import NO_INTERVAL, Array, Interval, t_quantile
 from attnres_eval.errors import UserError
 
-
 LEAST_RANGE = 1.5
 """Compute over which a power law is fitted, greatest over least: less shows no exponent."""
 
