@@ -100,7 +100,7 @@ def test_the_page_can_be_walked(built: Path) -> None:
     assert len(reader.all("table")) == len(reader.all("caption")) == 10
     # Every table scrolls inside its own box, so that the page itself never does.
     boxes = [box for box in reader.all("div") if box.get("class") == "scroll"]
-    assert len(boxes) == 9 + 9
+    assert len(boxes) == 9 + 10
     assert all(box["tabindex"] == "0" and box["aria-label"] for box in boxes)
 
 
@@ -178,7 +178,7 @@ def test_bad_input_is_one_line(built: Path, tmp_path: Path) -> None:
     folder = built.parent
     with pytest.raises(UserError, match=r"no table 'multiplier'; did you mean multipliers\?"):
         export_table(folder, "multiplier", "csv")
-    with pytest.raises(UserError, match=r"no table 'qqqq'; there are benchmarks, cells"):
+    with pytest.raises(UserError, match=r"no table 'qqqq'; there are benchmarks, best_rates"):
         export_table(folder, "qqqq", "csv")
     with pytest.raises(UserError, match="unknown format 'xml'"):
         export_table(folder, "fits", "xml")
