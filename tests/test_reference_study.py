@@ -1,4 +1,4 @@
-"""The reference study follows its protocol: later parts train at the rates that part rates found."""
+"""The reference study follows its protocol: later parts train at the rates that were found best."""
 
 from pathlib import Path
 
