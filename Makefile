@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One thread a process: tests and runs use the cores by being several.
 ONE_THREAD := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: setup setup-dev reproduce test test-full faults check bench docs clean
+.PHONY: setup setup-dev reproduce test test-full faults check bench docs site clean
 
 setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
@@ -38,7 +38,7 @@ test-full: setup-dev
 faults: setup-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/faults
 
-check: setup-dev
+check: setup-dev site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy attnres_eval cli.py benchmarks
@@ -49,6 +49,12 @@ bench: setup-dev
 docs: setup
 	$(BIN)/python -m attnres_eval.catalogue > docs/variants.md.new
 	mv docs/variants.md.new docs/variants.md
+	$(BIN)/python -m typer attnres_eval.cli utils docs --name attnres-eval > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
+
+# docs/ as pages to read offline: build/site/index.html. A warning ends it.
+site: setup-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV)

@@ -17,13 +17,16 @@ from mkdocs.structure.files import File, Files
 FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</\1>', flags=re.DOTALL
 )
-# What latex2mathml sets otherwise than TeX does: names stick to what they are of, a sign and
-# numbers that begin with a point count as letters.
+# What latex2mathml sets otherwise than TeX does: names stick to their neighbours, two signs
+# and numbers that begin with a point count as letters.
+SPACE = '<mspace width="0.17em"/>'
 BETTER = {
+    re.compile(r"(</(?:mi|mn|msub|msup)>)<mi>(log|ln|exp)</mi>"): rf"\1{SPACE}<mi>\2</mi>",
     re.compile(r'<mi>(log|ln|exp)</mi>(?!<mo stretchy="false">&#x00028;|</)'): (
-        r'<mi>\1</mi><mspace width="0.17em"/>'
+        rf"<mi>\1</mi>{SPACE}"
     ),
-    re.compile(r"<mi>(&#x000B1;)</mi>"): r"<mo>\1</mo>",
+    re.compile(r"<mi>&#x000B1;</mi>"): "<mo>&#x000B1;</mo>",
+    re.compile(r"<mi>&#x0007E;</mi>"): "<mo>&#x0223C;</mo>",
     re.compile(r"<mi>(\.\d+)</mi>"): r"<mn>\1</mn>",
 }
 # What it passes on where it knows no better.

@@ -34,7 +34,14 @@ def test_the_test_of_examples_can_fail() -> None:
 
 
 def test_what_the_page_says_of_the_defaults() -> None:
-    from attnres_eval.analysis import clustered, coverage, intervals, irreducible, parametric, pooled
+    from attnres_eval.analysis import (
+        clustered,
+        coverage,
+        intervals,
+        irreducible,
+        parametric,
+        pooled,
+    )
     from attnres_eval.analysis.paper import ROUNDING_DRAWS
 
     text = re.sub(r"\s+", " ", PAGE.read_text(encoding="utf-8"))

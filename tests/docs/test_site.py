@@ -44,7 +44,9 @@ def test_every_public_module_has_an_entry() -> None:
 
 
 def test_a_link_to_a_module_leads_to_its_entry() -> None:
-    text = "[fit](../attnres_eval/analysis/fit.py), [log](../LOG.md), [x](../attnres_eval/absent.py)"
+    text = (
+        "[fit](../attnres_eval/analysis/fit.py), [log](../LOG.md), [x](../attnres_eval/absent.py)"
+    )
     assert api.with_api_links(text) == (
         "[fit](api/attnres_eval.analysis.md#attnres_eval.analysis.fit), [log](../LOG.md),"
         " [x](../attnres_eval/absent.py)"
@@ -84,7 +86,9 @@ def test_commands_are_up_to_date() -> None:
         [*typer, "--name", "attnres-eval"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     committed = (DOCS / "commands.md").read_text(encoding="utf-8")
-    assert committed.strip() == done.stdout.strip(), "docs/commands.md is not up to date: `make docs`"
+    assert committed.strip() == done.stdout.strip(), (
+        "docs/commands.md is not up to date: `make docs`"
+    )
 
 
 def test_a_formula_becomes_mathml() -> None:
