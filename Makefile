@@ -49,7 +49,7 @@ bench: setup-dev
 docs: setup
 	$(BIN)/python -m attnres_eval.catalogue > docs/variants.md.new
 	mv docs/variants.md.new docs/variants.md
-	$(BIN)/python -m typer attnres_eval.cli utils docs --name attnres-eval > docs/commands.md.new
+	$(BIN)/python docs/site/commands.py > docs/commands.md.new
 	mv docs/commands.md.new docs/commands.md
 
 # docs/ as pages to read offline: build/site/index.html. A warning ends it.

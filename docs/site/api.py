@@ -1,7 +1,7 @@
 """API pages from the docstrings: one a package, with every public module in it.
 
 mkdocs calls the functions named `on_`. A link in docs/ to a module's file, which a reader of the
-repository can follow, leads to the module's entry on the site.
+repository can follow, leads to the module's entry on the site; so does a name in code type.
 """
 
 import re
@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "attnres_eval"
+NAME = re.compile(r"<code>(attnres_eval(?:\.\w+)+)</code>")
 SOURCE_LINK = re.compile(r"\]\(\.\./(attnres_eval/[\w/]+)\.py\)")
 
 
@@ -37,8 +38,8 @@ def page_of(package: str) -> str:
 
 def page_text(package: str, modules: list[str]) -> str:
     """A package's page: what mkdocstrings replaces by each module's docstrings."""
-    entries = "".join(f"\n::: {module}\n" for module in modules)
-    return f"# {package}\n{entries}"
+    title = f"::: {package}\n    options:\n      heading_level: 1\n"
+    return title + "".join(f"\n::: {module}\n" for module in modules if module != package)
 
 
 def with_api_links(markdown: str) -> str:
@@ -71,3 +72,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Turns links to modules' files into links to their entries."""
     return with_api_links(markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Links full names of modules, functions and classes to their entries, where they have one."""
+    return NAME.sub(r'<autoref optional identifier="\1"><code>\1</code></autoref>', html)

@@ -2,8 +2,6 @@
 
 import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +9,7 @@ import pytest
 import yaml
 
 import attnres_eval
+from attnres_eval.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -27,7 +26,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-api, formulas = load("api"), load("formulas")
+api, commands, formulas = load("api"), load("commands"), load("formulas")
 
 
 def test_every_public_module_has_an_entry() -> None:
@@ -41,6 +40,15 @@ def test_every_public_module_has_an_entry() -> None:
     entries = "".join(api.page_text(name, modules) for name, modules in pages.items())
     assert len(names) > 200
     assert names == {name for name in names if f"\n::: {name}\n" in entries}
+    assert set(pages) == set(re.findall(r"^::: (\S+)\n    options:", entries, re.MULTILINE))
+
+
+def test_a_full_name_leads_to_its_entry() -> None:
+    page = api.on_page_content("<code>attnres_eval.cost</code> <code>attnres_eval</code>")
+    link = (
+        '<autoref optional identifier="attnres_eval.cost"><code>attnres_eval.cost</code></autoref>'
+    )
+    assert page == f"{link} <code>attnres_eval</code>"
 
 
 def test_a_link_to_a_module_leads_to_its_entry() -> None:
@@ -81,14 +89,11 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_commands_are_up_to_date() -> None:
-    typer = [sys.executable, "-m", "typer", "attnres_eval.cli", "utils", "docs"]
-    done = subprocess.run(
-        [*typer, "--name", "attnres-eval"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    committed = (DOCS / "commands.md").read_text(encoding="utf-8")
-    assert committed.strip() == done.stdout.strip(), (
-        "docs/commands.md is not up to date: `make docs`"
-    )
+    page = (DOCS / "commands.md").read_text(encoding="utf-8")
+    assert page == commands.commands_page(), "docs/commands.md is not up to date: run `make docs`"
+    listed = re.findall(r"^\* \[`(\S+)`\]\(#attnres-eval-\1\): [A-Z].*\.$", page, re.MULTILINE)
+    assert listed == re.findall(r"^## `attnres-eval (\S+)`$", page, re.MULTILINE)
+    assert len(listed) == len(app.registered_commands)
 
 
 def test_a_formula_becomes_mathml() -> None:
