@@ -1,10 +1,13 @@
 """The site's pages: all modules, all commands, all links, all formulas."""
 
+import ast
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 from types import ModuleType
 
+import markdown
 import pytest
 import yaml
 
@@ -14,6 +17,12 @@ from attnres_eval.cli import app
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+PACKAGE = Path(attnres_eval.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MARKDOWN_MAKES = {
+    *("a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "li", "ol", "p", "pre", "strong"),
+    *("table", "tbody", "td", "th", "thead", "tr", "ul"),
+}
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -30,10 +39,9 @@ api, commands, formulas = load("api"), load("commands"), load("formulas")
 
 
 def test_every_public_module_has_an_entry() -> None:
-    package = Path(attnres_eval.__file__).parent
     names = {
-        ".".join((package.name, *file.relative_to(package).with_suffix("").parts))
-        for file in package.rglob("*.py")
+        ".".join((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts))
+        for file in MODULES
         if not file.stem.startswith("_")
     }
     pages = api.api_pages()
@@ -59,6 +67,24 @@ def test_a_link_to_a_module_leads_to_its_entry() -> None:
         "[fit](api/attnres_eval.analysis.md#attnres_eval.analysis.fit), [log](../LOG.md),"
         " [x](../attnres_eval/absent.py)"
     )
+
+
+def swallowed(docstring: str) -> list[str]:
+    """What a browser would take for tags of HTML and not show."""
+    page = markdown.markdown(inspect.cleandoc(docstring), extensions=["fenced_code", "tables"])
+    return [tag for tag in re.findall(r"<(\w+)", page) if tag not in MARKDOWN_MAKES]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_docstrings_are_shown_whole(module: Path) -> None:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    documented = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    assert [tag for node in documented for tag in swallowed(ast.get_docstring(node) or "")] == []
+
+
+def test_the_test_of_docstrings_can_fail() -> None:
+    assert swallowed("The file runs/<run>/cost.json, with `<code>`.") == ["run"]
 
 
 def broken(page: Path) -> list[str]:
