@@ -41,7 +41,7 @@ faults: setup-dev
 check: setup-dev site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy attnres_eval cli.py benchmarks
+	$(BIN)/mypy attnres_eval cli.py benchmarks docs/site
 
 bench: setup-dev
 	$(ONE_THREAD) $(BIN)/attnres-eval bench --results results/zoo --out benchmarks --format markdown

@@ -19,7 +19,7 @@ def commands_page() -> str:
     for section in SECTION.finditer(page):
         name, sentence = section["name"], section["sentence"]
         line = f"* [`{name}`](#attnres-eval-{name}): {sentence}"
-        page = re.sub(rf"^\* `{name}`: .*$", lambda _, line=line: line, page, flags=re.MULTILINE)
+        page = re.sub(rf"^\* `{name}`: .*$", line.replace("\\", r"\\"), page, flags=re.MULTILINE)
     return page.strip() + "\n"
 
 
