@@ -52,9 +52,10 @@ docs: setup
 	$(BIN)/python docs/site/commands.py > docs/commands.md.new
 	mv docs/commands.md.new docs/commands.md
 
-# docs/ as pages to read offline: build/site/index.html. A warning ends it.
+# docs/ as pages to read offline: build/site/index.html. A warning fails it, so there is no --quiet,
+# under which mkdocs counts none.
 site: setup-dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV)
