@@ -194,6 +194,18 @@ def reproduce(
 
 
 @app.command()
+def watch(
+    results: ResultsName,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one view, and end.")] = False,
+) -> None:
+    """Show runs, loss curves and time left while a study runs elsewhere; reads, never writes."""
+    from attnres_eval.watch.command import watch as watch_results
+
+    watch_results(results, interval, once=once)
+
+
+@app.command()
 def train(
     study: StudyName,
     label: Annotated[str, typer.Option(help="The variant's label in the study.")],

@@ -242,6 +242,12 @@ def is_url(where: str) -> bool:
     return "://" in where
 
 
+def mirror_folder(url: str) -> Path:
+    """Where this machine's copy of the results behind a URL is, if it has any."""
+    name = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
+    return cache_folder() / "mirrors" / name
+
+
 @contextlib.contextmanager
 def results_folder(where: str) -> Iterator[tuple[Path, Mirror | None]]:
     """Opens results, wherever they lie, as a folder; what the body changes is kept.
@@ -259,8 +265,7 @@ def results_folder(where: str) -> Iterator[tuple[Path, Mirror | None]]:
     if not is_url(where):
         yield Path(where), None
         return
-    name = hashlib.sha256(where.rstrip("/").encode()).hexdigest()[:16]
-    mirror = Mirror(where, cache_folder() / "mirrors" / name, records)
+    mirror = Mirror(where, mirror_folder(where), records)
     mirror.refuse_others()
     mirror.pull()
     try:
