@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from attnres_eval.sweep.storage import is_url, mirror_folder
 from attnres_eval.errors import UserError
+from attnres_eval.sweep.storage import is_url, mirror_folder
 from attnres_eval.watch.look import Watched
 from attnres_eval.watch.view import View
 
@@ -68,9 +68,7 @@ def _folder(where: str) -> Path:
     return folder
 
 
-def _draw(
-    watched: Watched, interval: float, console: Console, clock: Clock, sleep: Sleep
-) -> None:
+def _draw(watched: Watched, interval: float, console: Console, clock: Clock, sleep: Sleep) -> None:
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
             state = watched.look(clock())
@@ -81,9 +79,7 @@ def _draw(
             sleep(interval)
 
 
-def _print(
-    watched: Watched, interval: float, console: Console, clock: Clock, sleep: Sleep
-) -> None:
+def _print(watched: Watched, interval: float, console: Console, clock: Clock, sleep: Sleep) -> None:
     told: object = None
     while True:
         state = watched.look(clock())

@@ -10,7 +10,7 @@ from attnres_eval.watch.state import RunState, State, Status
 from attnres_eval.watch.symbols import Symbols
 from attnres_eval.watch.words import duration, short
 
-CURVE = 14
+CURVE = 12
 RECENT = 5
 """Lines of metrics behind the speed that is shown."""
 
@@ -54,7 +54,7 @@ def _lines(run: RunState, baseline: str, place: str, width: int, symbols: Symbol
         head.append(f"  0 of {steps} steps")
         return [head]
     last = run.curve[-1]
-    head.append(f"  {last.step} of {steps} steps, {_percent(last.step, steps)}")
+    head.append(f"  {last.step} of {steps} steps, {100 * last.step // steps}%")
     speed = _speed(run.curve)
     if speed:
         head.append(f", {duration((run.config.tokens - last.tokens) / speed)} left")
@@ -63,13 +63,9 @@ def _lines(run: RunState, baseline: str, place: str, width: int, symbols: Symbol
     beside = next((line for line in run.baseline if line.step == last.step), None)
     if beside is not None:
         text += f"  {other} {baseline} {beside.loss:.3f}"
-    more = f", {short(speed)} tokens/s" if speed else ""
+    more = f", {short(speed)}/s" if speed else ""
     details = f"  {short(last.tokens)} tokens{more}"
     return [head, Text(text + details)] if len(text + details) <= width else [head, Text(text)]
-
-
-def _percent(done: int, steps: int) -> str:
-    return f"{100 * done // steps}%"
 
 
 def _until(curve: Sequence[Metrics], step: int) -> list[Metrics]:

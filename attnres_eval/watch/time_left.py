@@ -68,13 +68,9 @@ class _Speeds:
         return self._sizes[min(self._sizes, key=lambda seen: abs(math.log(seen / wanted)))]
 
     def __str__(self) -> str:
-        ended = sum(run.status != Status.RUNNING for run in self.seen)
         median = statistics.median(run.flops_per_second or 0.0 for run in self.seen)
-        now = len(self.seen) - ended
-        from_runs = " and ".join(
-            f"{number} {word}" for number, word in ((ended, "ended"), (now, "running")) if number
-        )
-        return f"at {median / 1e9:.3g} GFLOP/s a run, seen of {from_runs}"
+        runs = "1 run" if len(self.seen) == 1 else f"{len(self.seen)} runs"
+        return f"{median / 1e9:.3g} GFLOP/s as {runs} so far"
 
 
 def _keys(run: RunState) -> tuple[Hashable, Hashable]:

@@ -62,6 +62,7 @@ def headline(state: State) -> str:
     if busy is None:
         done = "done" if state.ended else "nobody works here; the study's own command goes on"
         return f"{state.name}: {done}"
-    who = f", {busy.holder}" if busy.holder is not None else ""
+    holder = busy.holder
+    who = f", process {holder.pid} on {holder.host}" if holder is not None else ""
     place = f" {busy.name}" if busy.name else ""
     return f"{state.name}: {doing(busy)}{place}{who}"
