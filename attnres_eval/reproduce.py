@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +32,7 @@ class Options:
     address: str | None = None
     gpus_per_run: float | None = None
     data_dir: Path | None = None
-    tracking: Tracking = Tracking()
+    tracking: Tracking = field(default_factory=Tracking)
 
 
 @dataclass(frozen=True)

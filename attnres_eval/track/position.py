@@ -28,7 +28,7 @@ class Positions(Record):
 
     key: str
     """Of the folder: runs of another one are others, whatever their names."""
-    trackers: dict[str, dict[str, RunPosition]] = {}
+    trackers: dict[str, dict[str, RunPosition]]
     """By tracker and run."""
 
     def run_id(self, config: RunConfig) -> str:
@@ -46,7 +46,7 @@ def read_positions(results: Path) -> Positions:
     try:
         return read_record(tracking_folder(results) / "position.json", Positions)
     except UserError:
-        return Positions(key=secrets.token_hex(8))
+        return Positions(key=secrets.token_hex(8), trackers={})
 
 
 def write_positions(results: Path, positions: Positions) -> None:

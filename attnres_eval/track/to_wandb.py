@@ -15,7 +15,7 @@ class Wandb:
         self._url: str | None = None
 
     def where(self) -> str:
-        return self._url or f"project {self._project}; once online: wandb sync --sync-all"
+        return self._url or f"project {self._project}; offline until wandb sync"
 
     def open(self, run: Tracked) -> TrackedRun:
         found = wandb.init(

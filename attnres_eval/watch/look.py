@@ -143,7 +143,7 @@ class _Part:
         return trained and resting and idle and not calibration_file(self.folder).is_file()
 
     def _read_plan(self) -> None:
-        """Reads the study, or the one run, where it is new; a file that went leaves what it said."""
+        """Reads the study, or the one run, where it is new; what a file said outlives it."""
         study, run = self.folder / "study.json", RunFolder(self.folder)
         file = study if study.is_file() else run.config
         try:
