@@ -1,5 +1,6 @@
 """The follower's process: it ends some time after its standard input does."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -50,7 +51,9 @@ def main() -> None:
     os.nice(NICENESS)
 
     def say(line: str) -> None:
-        print(line, file=out, flush=True)
+        # The study may have died; what it logged is sent nevertheless.
+        with contextlib.suppress(OSError):
+            print(line, file=out, flush=True)
 
     try:
         _follow(Order.model_validate_json(sys.stdin.readline()), say)

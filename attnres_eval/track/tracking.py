@@ -115,9 +115,12 @@ def _start(order: Order) -> "subprocess.Popen[str]":
 
 
 def _repeat(process: "subprocess.Popen[str]", say: Say) -> None:
+    """Passes on what the process says, until it ends."""
     assert process.stdout is not None
-    for line in process.stdout:
-        say(line.rstrip("\n"))
+    with process.stdout:
+        for line in process.stdout:
+            say(line.rstrip("\n"))
+    process.wait()
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
@@ -127,13 +130,9 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def _wait(process: "subprocess.Popen[str]", reader: threading.Thread, say: Say) -> None:
-    try:
-        code = process.wait(FINISH_SECONDS)
-    except subprocess.TimeoutExpired:
+    reader.join(FINISH_SECONDS)
+    if reader.is_alive():
         say("tracking still sends what was logged, and ends by itself")
-        return
-    reader.join()
-    if process.stdout is not None:
-        process.stdout.close()
-    if code:
+    elif process.returncode:
+        code = process.returncode
         say(f"warning: tracking broke off (exit code {code}); runs and results are whole")
