@@ -179,8 +179,10 @@ def reproduce(
     """Run a study from end to end, or reproduce the published plot; finished runs are kept."""
     if (study is None) == (source is None):
         raise UserError("reproduce: give either --study NAME or --source paper")
-    from attnres_eval.reproduce import Options, reproduce_published, reproduce_study
     from attnres_eval.track.tracking import Tracking
+
+    tracking = Tracking.parse(track, track_project)
+    from attnres_eval.reproduce import Options, reproduce_published, reproduce_study
 
     options = Options(
         force=force,
@@ -190,7 +192,7 @@ def reproduce(
         address=address,
         gpus_per_run=gpus_per_run,
         data_dir=data_dir,
-        tracking=Tracking.parse(track, track_project),
+        tracking=tracking,
     )
     if study is None:
         done = reproduce_published(out, options, format)
@@ -228,12 +230,13 @@ def train(
     format: Format = "table",
 ) -> None:
     """Train one run of a study, or continue it."""
-    from attnres_eval.track.tracking import Tracking
-    from attnres_eval.track.train import train_tracked
-
     if "://" in out:
         raise UserError(f"train writes to a folder, not to {out}; reproduce takes URLs")
+    from attnres_eval.track.tracking import Tracking
+
     tracking = Tracking.parse(track, track_project)
+    from attnres_eval.track.train import train_tracked
+
     _print([train_tracked(study, label, size, seed, Path(out), tracking, _say)], format)
 
 

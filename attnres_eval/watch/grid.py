@@ -36,7 +36,7 @@ def grid(part: PartState, width: int, room: int | None, symbols: Symbols) -> lis
     chosen = labels if room is None else _rows(cells, room - 2)
     shown, dropped = _columns(texts, sizes, cells, width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("held-out loss", no_wrap=True, header_style="dim")
     for size in shown:
         table.add_column(size, no_wrap=True, header_style="dim")
     for label in chosen:

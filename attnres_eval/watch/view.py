@@ -83,7 +83,13 @@ class View:
         flops = sum(run.flops for run in state.runs)
         row = Table.grid(padding=(0, 1))
         row.add_row(
-            ProgressBar(total=1.0, completed=state.fraction, width=BAR),
+            ProgressBar(
+                total=1.0,
+                completed=state.fraction,
+                width=BAR,
+                complete_style="cyan",
+                finished_style="cyan",
+            ),
             f"{int(100 * state.fraction)}% of {flops:.3g} training FLOPs",
         )
         when = "unknown" if left.seconds is None else duration(left.seconds)
