@@ -11,6 +11,8 @@ from attnres_eval.watch.symbols import Symbols
 MOST_SYMBOLS = 6
 """Seeds of a cell that have a symbol each; more are counted."""
 GAP = 2
+NUMBER = "held-out loss"
+"""What the number of a cell is: the mean over its runs that have one, nats per token."""
 COLOURS = {Status.RUNNING: "cyan", Status.SCORING: "cyan", Status.FAILED: "red"}
 
 
@@ -36,7 +38,7 @@ def grid(part: PartState, width: int, room: int | None, symbols: Symbols) -> lis
     chosen = labels if room is None else _rows(cells, room - 2)
     shown, dropped = _columns(texts, sizes, cells, width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=True)
-    table.add_column("held-out loss", no_wrap=True, header_style="dim")
+    table.add_column(NUMBER, no_wrap=True, header_style="dim")
     for size in shown:
         table.add_column(size, no_wrap=True, header_style="dim")
     for label in chosen:
@@ -90,7 +92,7 @@ def _columns(
     width: int,
 ) -> tuple[list[str], int]:
     """The sizes for which there is room, those with runs at work first, and how many have none."""
-    room = width - max(map(len, texts)) - GAP
+    room = width - max(map(len, (NUMBER, *texts))) - GAP
     widths = {
         size: GAP + max(len(size), *(row[size].cell_len for row in texts.values() if size in row))
         for size in sizes
