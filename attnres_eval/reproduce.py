@@ -2,19 +2,20 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from attnres_eval.errors import UserError
 from attnres_eval.report.build import build_report, export_table
 from attnres_eval.study import Study
-from attnres_eval.study_file import load_parts
+from attnres_eval.study_file import load_parts, split_part
 from attnres_eval.sweep.choose import check_options, chosen_executor
 from attnres_eval.sweep.folder import run_folder
 from attnres_eval.sweep.parts import claim_parts
 from attnres_eval.sweep.run import run_study
 from attnres_eval.sweep.storage import Mirror, is_url, results_folder
+from attnres_eval.track.tracking import Tracking, tracked, whole_name
 
 Say = Callable[[str], None]
 
@@ -31,6 +32,7 @@ class Options:
     address: str | None = None
     gpus_per_run: float | None = None
     data_dir: Path | None = None
+    tracking: Tracking = field(default_factory=Tracking)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def reproduce_study(
     parts = load_parts(name_or_path)
     until = None if options.minutes is None else time.time() + 60 * options.minutes
     if len(parts) == 1:
-        return _reproduce(next(iter(parts.values())), out, options, until, fmt, say)
+        study = next(iter(parts.values()))
+        project = whole_name(study, split_part(name_or_path)[1])
+        return _reproduce(study, project, out, options, until, fmt, say)
     if is_url(out):
         raise UserError(
             f"study {name_or_path} has parts, which go to a folder; behind a URL give each its own:"
@@ -87,6 +91,8 @@ def _check(options: Options, *, runs: bool) -> None:
     )
     if options.minutes is not None and not runs:
         raise UserError("--minutes ends the training of a --study; --source paper trains nothing")
+    if options.tracking.trackers and not runs:
+        raise UserError("--track follows the runs of a --study; --source paper runs nothing")
 
 
 def _reproduce_parts(
@@ -98,7 +104,8 @@ def _reproduce_parts(
     say: Say,
 ) -> Reproduced:
     first, study = next(iter(parts.items()))
-    claim_parts(out, study.name.removesuffix(f"-{first}"), list(parts))
+    project = whole_name(study, first)
+    claim_parts(out, project, list(parts))
     tables, failures, left = [], 0, 0
     for part, study in parts.items():
         if until is not None and time.time() > until:
@@ -106,7 +113,7 @@ def _reproduce_parts(
             left += sum(not run_folder(out / part, run).finished for run in study.runs())
             continue
         say(f"part {part}")
-        done = _reproduce(study, str(out / part), options, until, fmt, say)
+        done = _reproduce(study, project, str(out / part), options, until, fmt, say)
         tables.append(f"{part}\n{done.table}")
         failures += done.failures
         left += done.left
@@ -114,19 +121,28 @@ def _reproduce_parts(
 
 
 def _reproduce(
-    study: Study, out: str, options: Options, until: float | None, fmt: str, say: Say
+    study: Study,
+    project: str,
+    out: str,
+    options: Options,
+    until: float | None,
+    fmt: str,
+    say: Say,
 ) -> Reproduced:
     with results_folder(out) as (folder, mirror):
         shared = folder if mirror is None else None
         try:
-            with chosen_executor(
-                options.executor,
-                options.workers,
-                options.address,
-                options.gpus_per_run,
-                shared,
-                say,
-            ) as executor:
+            with (
+                tracked(options.tracking, folder, study, project, say),
+                chosen_executor(
+                    options.executor,
+                    options.workers,
+                    options.address,
+                    options.gpus_per_run,
+                    shared,
+                    say,
+                ) as executor,
+            ):
                 result = run_study(
                     study,
                     folder,
