@@ -54,6 +54,8 @@ class Figure:
     """How to read it."""
     alt: str
     """What it shows, for those who cannot see it."""
+    folder: str = "figures"
+    """Where its files are, from the page's folder."""
 
     def file(self, theme: Theme, suffix: str) -> str:
         """The name of one of its files."""

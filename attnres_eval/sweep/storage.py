@@ -26,7 +26,10 @@ from attnres_eval.errors import UserError
 from attnres_eval.files import read_json, write_json
 
 CHECKPOINT_END, RUN_END = "state.json", "summary.json"
-OURS = ("study.json", "calibration.json", "runs", "tables", "figures", "report.html", "report.md")
+OURS = (
+    *("study.json", "origin.json", "protocol.md", "calibration.json", "runs", "tables", "figures"),
+    *("report.html", "report.md"),
+)
 """What lies at the top of results; whatever else does is left alone."""
 
 
