@@ -349,16 +349,33 @@ def report(results: ResultsName) -> None:
 @app.command()
 def export(
     results: ResultsName,
-    table: Annotated[str, typer.Option(help="losses, differences, fits, multipliers ...")],
-    format: Format = "table",
+    table: Annotated[
+        str | None, typer.Option(help="losses, differences, fits, multipliers ...")
+    ] = None,
+    figures: Annotated[
+        Literal["pdf", "svg", "png"] | None,
+        typer.Option(help="Instead of a table: write every figure, with captions."),
+    ] = None,
+    style: Annotated[
+        Literal["paper", "report"] | None,
+        typer.Option(
+            help="Of --figures. paper, the default: light, as wide as a column or the text, letters"
+            " of 8 to 9 points; report: as on the page, light and dark."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Of --figures: their folder; RESULTS/STYLE by default.")
+    ] = None,
+    format: Annotated[
+        Literal["table", "csv", "json", "markdown", "latex"] | None,
+        typer.Option("--format", help="Of --table: how to print it; table by default."),
+    ] = None,
 ) -> None:
-    """Print one table of a results folder."""
-    from attnres_eval.report.build import export_table
-    from attnres_eval.sweep.storage import results_folder
+    """Print one table of a results folder, or write its figures for a paper."""
+    from attnres_eval.report.export import Wanted, export_results
 
-    with results_folder(results) as (folder, _):
-        text = export_table(folder, table, format)
-    print(text)
+    wanted = Wanted(table=table, figures=figures, style=style, out=out, format=format)
+    print(export_results(results, wanted))
 
 
 @app.command()
