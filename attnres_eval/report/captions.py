@@ -56,19 +56,20 @@ def markdown_captions(figures: Sequence[Captioned]) -> str:
 def latex_captions(figures: Sequence[Captioned]) -> str:
     """A float of each figure, across both columns where it has the text's width.
 
-    An SVG is included by the package `svg`.
+    One that is higher than a page is made smaller. An SVG is included by the package `svg`.
     """
     return "\n".join(_float(one) for one in figures)
 
 
 def _float(one: Captioned) -> str:
     environment, width = ("figure*", "textwidth") if one.figure.wide else ("figure", "columnwidth")
+    size = rf"width=\{width},height=0.85\textheight,keepaspectratio"
     include = "includesvg" if one.file.endswith(".svg") else "includegraphics"
     title, caption = latex_text(one.figure.title), latex_text(one.figure.caption)
     return (
         f"\\begin{{{environment}}}\n"
         "  \\centering\n"
-        f"  \\{include}[width=\\{width}]{{{one.file}}}\n"
+        f"  \\{include}[{size}]{{{one.file}}}\n"
         f"  \\caption{{\\textbf{{{title}.}} {caption}}}\n"
         f"  \\label{{fig:{one.label}}}\n"
         f"\\end{{{environment}}}\n"

@@ -19,6 +19,8 @@ SCALE = 9 / 11
 """Of a page's letters, which are of 10 to 11 points."""
 ATTEMPTS = tuple(product((2, 1), (0.62, 0.72, SCALE)))
 """At a column's width, in this order: columns of a legend, height over the page's figure's."""
+MOST_HEIGHT = 5.0
+"""Inches, at a column's width: what is higher, for its long legend say, is better wide."""
 LEAST_WIDTH, LEAST_HEIGHT = 1.0, 0.35
 """Inches of a panel, below which a column is too narrow for it."""
 GAP, OVERLAP = 2.0, 0.5
@@ -38,7 +40,7 @@ def drawn_for_paper(draw: Callable[[Theme], Figure], theme: Theme) -> tuple[Figu
     """
     for columns, share in ATTEMPTS:
         figure = _drawn(draw, theme, COLUMN, share, columns)
-        if fits(figure):
+        if figure.get_figheight() <= MOST_HEIGHT and fits(figure):
             return figure, False
     return _drawn(draw, theme, TEXT, SCALE, MOST_COLUMNS), True
 
