@@ -43,10 +43,6 @@ def _print(rows: Any, format: str) -> None:
     print(format_table(rows, format))
 
 
-def _print_place(page: Path, mirror: Any) -> None:
-    print(f"report: {page if mirror is None else f'{mirror.url}/{page.name}'}")
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -336,14 +332,22 @@ def calibrate(
 
 
 @app.command()
-def report(results: ResultsName) -> None:
-    """Rebuild tables, figures and report from a folder's records."""
-    from attnres_eval.report.build import build_report
-    from attnres_eval.sweep.storage import results_folder
+def report(
+    results: Annotated[
+        list[str],
+        typer.Argument(
+            help="A results folder of a study, or its URL. Several are compared on one page; one"
+            " with parts then stands for the part that its page opens with."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Of several: folder of the page, its table and figures.")
+    ] = None,
+) -> None:
+    """Rebuild tables, figures and report from a folder's records, or set studies side by side."""
+    from attnres_eval.report.command import report_on
 
-    with results_folder(results) as (folder, mirror):
-        report_page = build_report(folder)
-    _print_place(report_page, mirror)
+    print(f"report: {report_on(results, out)}")
 
 
 @app.command()

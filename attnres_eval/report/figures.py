@@ -94,6 +94,16 @@ def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]
     return [figure for figure in drawn if figure is not None]
 
 
+def draw_lead(results: Results, tables: Tables, folder: Path) -> Figure:
+    """Draws the figure that the study's page opens with, alone."""
+    if headline_variant(tables["multipliers"], results.study.variants) is None:
+        # Without a multiplier the page opens with the differences, where they have an interval.
+        differences = _differences(results, tables, folder)
+        if differences is not None and difference_headline(results, tables["differences"]):
+            return differences
+    return _scaling(results, tables, folder)
+
+
 def _labels(results: Results) -> list[str]:
     return list(results.study.variants)
 

@@ -155,6 +155,7 @@ def test_a_line_through_a_text_does_not_fit() -> None:
     figure = Drawing(figsize=(3, 3))
     axes = figure.add_axes((0.2, 0.2, 0.75, 0.75))
     axes.set_axis_off()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.text(0.4, 0.5, "here")
     axes.plot([0, 1], [0.1, 0.2])
     assert fits(figure)
