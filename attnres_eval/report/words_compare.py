@@ -155,10 +155,10 @@ def comparability_sentences(studies: Sequence[Compared]) -> list[str]:
     if len(groups) > 1:
         told = [listed(names) for names in groups.values()]
         sentences.append(
-            f"Tokenizer, token files or held-out tokens differ between {' | '.join(told)}: across this"
-            " divide losses and differences of losses are not comparable, since a token does not stand for the"
-            " same text. A multiplier has no unit, and compares each study with its own baseline;"
-            " but it too may depend on data, sizes and learning rate."
+            f"Tokenizer, token files or held-out tokens differ between {' | '.join(told)}: across"
+            " this divide losses and differences of losses are not comparable, since a token does"
+            " not stand for the same text. A multiplier has no unit, and compares each study with"
+            " its own baseline; but it too may depend on data, sizes and learning rate."
         )
     precisions = {study.precision for study in studies}
     if len(precisions) > 1:
