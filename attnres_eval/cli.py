@@ -368,7 +368,8 @@ def export(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Of --figures: their folder; RESULTS/STYLE by default.")
+        Path | None,
+        typer.Option(help="Of --figures: their folder; figures/STYLE in RESULTS by default."),
     ] = None,
     format: Annotated[
         Literal["table", "csv", "json", "markdown", "latex"] | None,

@@ -133,9 +133,13 @@ def export_table(results: Path, table: str, fmt: str = "table") -> str:
         fmt: one of `attnres_eval.report.formats.FORMATS`.
 
     Raises:
-        UserError: not a results folder, no such table, or no such format.
+        UserError: not a results folder, one of parts, no such table, or no such format.
     """
     folder = results / "tables"
+    parts = read_parts(results)
+    if parts is not None:
+        named = ", ".join(str(results / name) for name in parts.parts)
+        raise UserError(f"{results} holds parts, each with its own tables: name one of {named}")
     if not folder.is_dir():
         build_report(results)
     known = sorted(file.stem for file in folder.glob("*.csv"))

@@ -189,7 +189,7 @@ def _page(studies: Sequence[Compared], table: pd.DataFrame, lead: Figure | None)
                 tables=[
                     read_table(
                         set_up,
-                        {"": "property", **{name: name for name in names}},
+                        {"Property": "property", **{name: name for name in names}},
                         "How the studies were set up",
                     )
                 ],

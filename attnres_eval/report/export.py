@@ -44,7 +44,7 @@ def export_results(results: str, wanted: Wanted) -> str:
     look = wanted.style or "paper"
     if wanted.out is None and is_url(results):
         raise UserError(f"export: give the figures of {results} a folder by --out")
-    out = wanted.out or Path(results) / look
+    out = wanted.out or Path(results) / "figures" / look
     with results_folder(results) as (folder, _):
         files = export_figures(folder, wanted.figures, look, out)
     return "\n".join(str(file) for file in files)

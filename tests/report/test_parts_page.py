@@ -13,7 +13,7 @@ from page_reader import Reader, hashes, read
 
 from attnres_eval.errors import UserError
 from attnres_eval.files import sha256_of_file
-from attnres_eval.report.build import build_report
+from attnres_eval.report.build import build_report, export_table
 from attnres_eval.report.figures import Figure
 from attnres_eval.report.markup import rendered_markdown
 from attnres_eval.report.page import Page, Section, Table
@@ -144,6 +144,11 @@ def test_a_folder_of_before_has_its_commands_too(built: Path) -> None:
     reader = read(built)
     assert "attnres-eval reproduce --study fabricated --out DIR" in reader.text
     assert "Protocol" not in reader.text
+
+
+def test_tables_are_those_of_a_part(composed: Composed) -> None:
+    with pytest.raises(UserError, match=r"name one of .*rates, .*ladder, .*later"):
+        export_table(composed.folder, "fits")
 
 
 def page(number: str = "", machine: str = "one", lead: Figure | None = None) -> Page:
