@@ -52,7 +52,7 @@ class Section:
     commands: list[str] = field(default_factory=list)
     """Command lines, shown below the paragraphs."""
     markup: str = ""
-    """A text of its own in Markdown, shown when asked; its tags and pictures are left out."""
+    """A text of its own in Markdown, shown when asked."""
 
     @property
     def anchor(self) -> str:
