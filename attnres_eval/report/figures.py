@@ -1,7 +1,7 @@
 """The figures of a study: each as PNG and SVG, in a light and a dark theme."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -54,9 +54,9 @@ class Figure:
     """How to read it."""
     alt: str
     """What it shows, for those who cannot see it."""
-    folder: str = "figures"
+    folder: str = field(default="figures", kw_only=True)
     """Where its files are, from the page's folder."""
-    wide: bool = True
+    wide: bool = field(default=True, kw_only=True)
     """Whether it has the width of a page's text, and not of one of two columns."""
 
     def file(self, theme: Theme, suffix: str) -> str:
