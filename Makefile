@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One thread a process: tests and runs use the cores by being several.
 ONE_THREAD := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: setup setup-dev reproduce test test-full faults check bench docs clean
+.PHONY: setup setup-dev reproduce test test-full faults check bench docs site clean
 
 setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
@@ -38,10 +38,10 @@ test-full: setup-dev
 faults: setup-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/faults
 
-check: setup-dev
+check: setup-dev site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy attnres_eval cli.py benchmarks
+	$(BIN)/mypy attnres_eval cli.py benchmarks docs/site
 
 bench: setup-dev
 	$(ONE_THREAD) $(BIN)/attnres-eval bench --results results/zoo --out benchmarks --format markdown
@@ -49,6 +49,13 @@ bench: setup-dev
 docs: setup
 	$(BIN)/python -m attnres_eval.catalogue > docs/variants.md.new
 	mv docs/variants.md.new docs/variants.md
+	$(BIN)/python docs/site/commands.py > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
+
+# docs/ as pages to read offline: build/site/index.html. A warning fails it, so there is no --quiet,
+# under which mkdocs counts none.
+site: setup-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV)

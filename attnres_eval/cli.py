@@ -35,6 +35,13 @@ DataDir = Annotated[
 Workers = Annotated[
     int | None, typer.Option(help="Processes; by default one an accelerator, or one a core.", min=1)
 ]
+Track = Annotated[
+    str | None,
+    typer.Option(help="Log to trackio, wandb or tensorboard, or several divided by commas."),
+]
+TrackProject = Annotated[
+    str | None, typer.Option(help="What --track calls the project; the study's name by default.")
+]
 
 
 def _print(rows: Any, format: str) -> None:
@@ -161,11 +168,16 @@ def reproduce(
         typer.Option(help="Of Ray, at most 1; by default 1 where there are any.", min=0),
     ] = None,
     data_dir: DataDir = None,
+    track: Track = None,
+    track_project: TrackProject = None,
     format: Format = "table",
 ) -> None:
     """Run a study from end to end, or reproduce the published plot; finished runs are kept."""
     if (study is None) == (source is None):
         raise UserError("reproduce: give either --study NAME or --source paper")
+    from attnres_eval.track.tracking import Tracking
+
+    tracking = Tracking.parse(track, track_project)
     from attnres_eval.reproduce import Options, reproduce_published, reproduce_study
 
     options = Options(
@@ -176,6 +188,7 @@ def reproduce(
         address=address,
         gpus_per_run=gpus_per_run,
         data_dir=data_dir,
+        tracking=tracking,
     )
     if study is None:
         done = reproduce_published(out, options, format)
@@ -190,21 +203,37 @@ def reproduce(
 
 
 @app.command()
+def watch(
+    results: ResultsName,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one view, and end.")] = False,
+) -> None:
+    """Show runs, loss curves and time left while a study runs elsewhere; reads, never writes."""
+    from attnres_eval.watch.command import watch as watch_results
+
+    watch_results(results, interval, once=once)
+
+
+@app.command()
 def train(
     study: StudyName,
     label: Annotated[str, typer.Option(help="The variant's label in the study.")],
     size: Annotated[str, typer.Option(help="The size's name in the study.")],
     out: Annotated[str, typer.Option(help="Folder of this one run.")],
     seed: Annotated[int | None, typer.Option(help="The study's first seed by default.")] = None,
+    track: Track = None,
+    track_project: TrackProject = None,
     format: Format = "table",
 ) -> None:
     """Train one run of a study, or continue it."""
-    from attnres_eval.study_file import load_study
-    from attnres_eval.train.command import train_one
-
     if "://" in out:
         raise UserError(f"train writes to a folder, not to {out}; reproduce takes URLs")
-    _print([train_one(load_study(study), label, size, seed, Path(out))], format)
+    from attnres_eval.track.tracking import Tracking
+
+    tracking = Tracking.parse(track, track_project)
+    from attnres_eval.track.train import train_tracked
+
+    _print([train_tracked(study, label, size, seed, Path(out), tracking, _say)], format)
 
 
 @app.command()

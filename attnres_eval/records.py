@@ -1,21 +1,21 @@
 """The files of a results folder: their places and their schemas. Torch-free.
 
-results/<study>/
-  study.json                    the study, every default filled in
-  origin.json                   Origin: its file, its protocol (`attnres_eval.sweep.origin`)
-  protocol.md                   the protocol, where the study has one
-  calibration.json              Calibration: step times on one machine, taken side by side
-  runs/<run>/config.json        RunConfig
-  runs/<run>/cost.json          attnres_eval.cost.Cost
-  runs/<run>/metrics.jsonl      Metrics, a line per logging step
-  runs/<run>/summary.json       Summary; present when the run has finished
-  runs/<run>/checkpoint/        transformers folder: config.json, model.safetensors, tokenizer
-  runs/<run>/resume/            what a killed run continues from; gone when it has finished
-  runs/<run>/evaluation/<task>.json   TaskRecord, no benchmark text
-  runs/<run>/inspection.json    InspectionRecord; of the largest size's runs
-  runs/<run>/failure.json       Failure; gone when the run is tried again
-  tables/ figures/ report.html report.md
-  .lock .holder.json            who works in the folder, and in a run's (`attnres_eval.lock`)
+    results/<study>/
+      study.json                    the study, every default filled in
+      origin.json                   Origin: its file, its protocol (`attnres_eval.sweep.origin`)
+      protocol.md                   the protocol, where the study has one
+      calibration.json              Calibration: step times on one machine, taken side by side
+      runs/<run>/config.json        RunConfig
+      runs/<run>/cost.json          attnres_eval.cost.Cost
+      runs/<run>/metrics.jsonl      Metrics, a line per logging step
+      runs/<run>/summary.json       Summary; present when the run has finished
+      runs/<run>/checkpoint/        transformers folder: config.json, model.safetensors, tokenizer
+      runs/<run>/resume/            what a killed run continues from; gone when it has finished
+      runs/<run>/evaluation/<task>.json   TaskRecord, no benchmark text
+      runs/<run>/inspection.json    InspectionRecord; of the largest size's runs
+      runs/<run>/failure.json       Failure; gone when the run is tried again
+      tables/ figures/ report.html report.md
+      .lock .holder.json            who works in the folder, and in a run's (`attnres_eval.lock`)
 
 Every JSON record ends with `record_sha256`, the hash of the rest, so that a digit that changed on
 disk is noticed; records of earlier versions have none and are read without. The summary holds the

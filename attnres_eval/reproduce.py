@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from attnres_eval.errors import UserError
 from attnres_eval.report.build import build_report, export_table
 from attnres_eval.study import Study
-from attnres_eval.study_file import Source, StudyFile, load_study_file
+from attnres_eval.study_file import Source, StudyFile, load_study_file, split_part
 from attnres_eval.sweep.choose import check_options, chosen_executor
 from attnres_eval.sweep.folder import run_folder
 from attnres_eval.sweep.origin import write_origin
 from attnres_eval.sweep.parts import claim_parts
 from attnres_eval.sweep.run import run_study
 from attnres_eval.sweep.storage import Mirror, is_url, results_folder
+from attnres_eval.track.tracking import Tracking, tracked, whole_name
 
 Say = Callable[[str], None]
 
@@ -32,6 +33,7 @@ class Options:
     address: str | None = None
     gpus_per_run: float | None = None
     data_dir: Path | None = None
+    tracking: Tracking = field(default_factory=Tracking)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ def reproduce_study(
     file, source = load_study_file(name_or_path)
     until = None if options.minutes is None else time.time() + 60 * options.minutes
     if len(file.parts) == 1:
-        return _reproduce(next(iter(file.parts.values())), source, out, options, until, fmt, say)
+        study = next(iter(file.parts.values()))
+        project = whole_name(study, split_part(name_or_path)[1])
+        return _reproduce(study, source, project, out, options, until, fmt, say)
     if is_url(out):
         first = next(iter(file.parts))
         raise UserError(
@@ -89,6 +93,8 @@ def _check(options: Options, *, runs: bool) -> None:
     )
     if options.minutes is not None and not runs:
         raise UserError("--minutes ends the training of a --study; --source paper trains nothing")
+    if options.tracking.trackers and not runs:
+        raise UserError("--track follows the runs of a --study; --source paper runs nothing")
 
 
 def _reproduce_parts(
@@ -101,7 +107,8 @@ def _reproduce_parts(
     say: Say,
 ) -> Reproduced:
     first, study = next(iter(file.parts.items()))
-    claim_parts(out, study.name.removesuffix(f"-{first}"), list(file.parts), file.headline)
+    project = whole_name(study, first)
+    claim_parts(out, project, list(file.parts), file.headline)
     write_origin(out, source)
     tables, failures, left = [], 0, 0
     for part, study in file.parts.items():
@@ -111,7 +118,7 @@ def _reproduce_parts(
             continue
         say(f"part {part}")
         own = replace(source, name=f"{source.name}:{part}")
-        done = _reproduce(study, own, str(out / part), options, until, fmt, say)
+        done = _reproduce(study, own, project, str(out / part), options, until, fmt, say)
         tables.append(f"{part}\n{done.table}")
         failures += done.failures
         left += done.left
@@ -121,6 +128,7 @@ def _reproduce_parts(
 def _reproduce(
     study: Study,
     source: Source,
+    project: str,
     out: str,
     options: Options,
     until: float | None,
@@ -130,14 +138,17 @@ def _reproduce(
     with results_folder(out) as (folder, mirror):
         shared = folder if mirror is None else None
         try:
-            with chosen_executor(
-                options.executor,
-                options.workers,
-                options.address,
-                options.gpus_per_run,
-                shared,
-                say,
-            ) as executor:
+            with (
+                tracked(options.tracking, folder, study, project, say),
+                chosen_executor(
+                    options.executor,
+                    options.workers,
+                    options.address,
+                    options.gpus_per_run,
+                    shared,
+                    say,
+                ) as executor,
+            ):
                 result = run_study(
                     study,
                     folder,

@@ -15,6 +15,9 @@ import pandas as pd
 from attnres_eval.analysis.intervals import NO_INTERVAL, Array, Interval, t_quantile
 from attnres_eval.errors import UserError
 
+LEAST_RANGE = 1.5
+"""Compute over which a power law is fitted, greatest over least: less shows no exponent."""
+
 
 class NoFitError(UserError):
     """The runs bear no power law."""
@@ -86,14 +89,20 @@ def fit_power(points: pd.DataFrame) -> PowerFit:
         points: columns label, compute, loss (nats per token); one row a run.
 
     Raises:
-        NoFitError: no label has two different computes, or the loss does not fall with compute.
+        NoFitError: no label's runs span enough compute, or the loss does not fall with compute.
     """
     labels = tuple(dict.fromkeys(points["label"]))
     index = np.array([labels.index(label) for label in points["label"]])
     x = np.log(points["compute"].to_numpy(np.float64))
     y = np.log(points["loss"].to_numpy(np.float64))
-    if not any(np.ptp(x[index == i]) > 0 for i in range(len(labels))):
+    span = math.exp(max(np.ptp(x[index == i]) for i in range(len(labels))))
+    if span == 1:
         raise NoFitError("a power law needs runs of at least two sizes")
+    if span < LEAST_RANGE:
+        raise NoFitError(
+            f"a power law needs compute over a factor of {LEAST_RANGE:g}; these runs span"
+            f" {span:.2f}"
+        )
     design = np.column_stack([index[:, None] == np.arange(len(labels)), -x]).astype(np.float64)
     solution, *_ = np.linalg.lstsq(design, y, rcond=None)
     alpha = float(solution[-1])

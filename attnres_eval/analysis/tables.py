@@ -1,4 +1,4 @@
-"""Tables as text: CSV and JSON in full precision, Markdown and LaTeX rounded to be read."""
+"""Tables as text: CSV and JSON to seven digits, Markdown and LaTeX rounded to be read."""
 
 import json
 import math
@@ -13,6 +13,27 @@ from attnres_eval.files import write_text
 
 MISSING = "–"
 """How a missing value is shown. Never as a zero."""
+
+
+DIGITS = 7
+"""Significant digits of a table's numbers: far more than any interval bears, and few enough that
+the last bits of a sum, which differ from processor to processor, almost never show."""
+
+
+def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table with its real numbers rounded to `DIGITS` significant digits; whole ones stay."""
+    changed = {
+        name: frame[name].map(_rounded)
+        for name in frame.columns
+        if pd.api.types.is_float_dtype(frame[name]) or frame[name].dtype == object
+    }
+    return frame.assign(**changed)
+
+
+def _rounded(value: Any) -> Any:
+    if not isinstance(value, float) or not math.isfinite(value) or value.is_integer():
+        return value
+    return float(f"{value:.{DIGITS - 1}e}")
 
 
 def display(value: Any) -> str:
@@ -53,12 +74,12 @@ def displayed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """Full precision; a missing value is an empty field."""
+    """Every digit that the table has; a missing value is an empty field."""
     return frame.to_csv(index=False, lineterminator="\n")
 
 
 def to_json(frame: pd.DataFrame) -> str:
-    """A list of objects in full precision; a missing value is null."""
+    """A list of objects with every digit that the table has; a missing value is null."""
     rows = [
         {column: _plain(value) for column, value in row.items()}
         for row in frame.astype(object).to_dict("records")

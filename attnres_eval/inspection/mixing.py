@@ -1,7 +1,7 @@
 """The depth-mixing matrix: how much of each source is in what each sublayer reads.
 
 With mixing weights and norms held fixed, what a reader gets is linear in the sources: the sum
-over i of J v_i, J depending on reader, source and token. M[i, l] = <J v_i, v_i> / |v_i|^2,
+over i of J v_i, J depending on reader, source and token. M[i, l] = (J v_i . v_i) / |v_i|^2,
 averaged over tokens, is the weight of source i at reader l. It is the weight itself wherever a
 residual multiplies sources by numbers, as in the maps of arXiv:2603.15031, figure 8, and it is
 defined for every other residual too, through gates, streams and norms.

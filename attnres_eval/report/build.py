@@ -16,12 +16,16 @@ from attnres_eval.analysis.frames import (
     losses_table,
     multipliers_table,
 )
+from attnres_eval.analysis.option_sweep import option_sweep_table
 from attnres_eval.analysis.paired import mcnemar_table, paired_table
 from attnres_eval.analysis.pooled import differences_table
 from attnres_eval.analysis.questions import answers
+from attnres_eval.analysis.rates import best_rates_table, rates_table
+from attnres_eval.analysis.robustness import robustness_table
+from attnres_eval.analysis.shapes import shape_slopes_table, shapes_table
 from attnres_eval.analysis.step_times import step_times_table
 from attnres_eval.analysis.steps import steps_table
-from attnres_eval.analysis.tables import write_table
+from attnres_eval.analysis.tables import rounded, write_table
 from attnres_eval.analysis.task_scaling import (
     run_scores,
     task_multipliers_table,
@@ -30,7 +34,8 @@ from attnres_eval.analysis.task_scaling import (
 from attnres_eval.analysis.time_multipliers import time_fits_table, time_multipliers_table
 from attnres_eval.errors import UserError
 from attnres_eval.records import run_folders
-from attnres_eval.report.figures import Tables, draw_figures
+from attnres_eval.report.figures import Figure, Tables, draw_figures
+from attnres_eval.report.figures_swept import draw_swept_figures
 from attnres_eval.report.formats import format_table
 from attnres_eval.report.page import Page, write_page
 from attnres_eval.report.parts_page import Part, parts_page
@@ -41,21 +46,30 @@ from attnres_eval.sweep.parts import begun_parts, read_parts
 
 
 def study_tables(results: Results) -> Tables:
-    """Every table of a study, by name."""
+    """Every table of a study, by name, rounded: figures and sentences are made of the same."""
     answered = answers(results)
     scores = run_scores(results, answered)
     benchmarks = benchmarks_table(results, answered)
     paired = paired_table(results, answered)
     step_times = step_times_table(results.study, results.calibration)
-    return {
+    differences = differences_table(results)
+    rates = rates_table(results)
+    shapes = shapes_table(results, differences)
+    tables = {
         "losses": losses_table(results),
         "cells": cells_table(results),
-        "differences": differences_table(results),
+        "differences": differences,
         "fits": fits_table(results),
         "multipliers": multipliers_table(results),
         "step_times": step_times,
         "time_fits": time_fits_table(results, step_times),
         "time_multipliers": time_multipliers_table(results, step_times),
+        "robustness": robustness_table(results),
+        "rates": rates,
+        "best_rates": best_rates_table(results, rates),
+        "shapes": shapes,
+        "shape_slopes": shape_slopes_table(results, shapes),
+        "option_sweep": option_sweep_table(results, differences),
         "benchmarks": benchmarks,
         "paired": paired,
         "mcnemar": mcnemar_table(results, answered),
@@ -65,12 +79,21 @@ def study_tables(results: Results) -> Tables:
         "depth": depth_table(results),
         "mixing": mixing_table(results),
     }
+    return {name: rounded(frame) for name, frame in tables.items()}
 
 
 def write_tables(tables: Tables, results: Path) -> None:
     """Writes every table under `results/tables` as CSV, JSON, Markdown and LaTeX."""
     for name, frame in tables.items():
         write_table(frame, results / "tables", name)
+
+
+def study_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]:
+    """Draws every figure of a study into a folder."""
+    return [
+        *draw_figures(results, tables, folder),
+        *draw_swept_figures(results, tables, folder),
+    ]
 
 
 def build_report(results: Path) -> Path:
@@ -117,7 +140,7 @@ def _build(results: Path) -> _Built:
     collected = collect(results)
     tables = study_tables(collected)
     write_tables(tables, results)
-    figures = draw_figures(collected, tables, results / "figures")
+    figures = study_figures(collected, tables, results / "figures")
     page = study_page(collected, tables, figures)
     files = [results / "tables" / f"{name}.csv" for name in tables]
     whole = with_origin(page, results, collected.study.name, files)

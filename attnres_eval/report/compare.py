@@ -1,6 +1,7 @@
 """One page over several results folders: what each found, side by side."""
 
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results, collect
 from attnres_eval.analysis.tables import write_table
 from attnres_eval.errors import UserError
+from attnres_eval.files import write_bytes
 from attnres_eval.records import run_folders
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
-from attnres_eval.report.build import study_tables
+from attnres_eval.report.build import study_figures, study_tables
 from attnres_eval.report.compare_table import (
     SHOWN_DIGITS,
     Compared,
@@ -20,7 +22,7 @@ from attnres_eval.report.compare_table import (
     multiplier_rows_of,
     set_up_table,
 )
-from attnres_eval.report.figures import Figure, Tables, draw_lead, save_figure
+from attnres_eval.report.figures import Figure, Tables, save_figure
 from attnres_eval.report.page import Column, Page, Section, paragraphs, read_table, write_page
 from attnres_eval.report.plot_compare import draw_multipliers
 from attnres_eval.report.select import headline_variant
@@ -126,10 +128,15 @@ def _has_multiplier(read: tuple[Path, Results, Tables]) -> bool:
 
 
 def _compared(name: str, results: Results, tables: Tables, number: int, out: Path) -> Compared:
-    """A study with its page, whose picture is drawn into a folder of its own."""
+    """A study with its page, of whose figures the first is kept, in a folder of its own."""
     folder = f"figures/{number}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
-    lead = replace(draw_lead(results, tables, out / folder), folder=folder)
-    return Compared(name, results, tables, study_page(results, tables, [lead]))
+    with tempfile.TemporaryDirectory() as scratch:
+        page = study_page(results, tables, study_figures(results, tables, Path(scratch)))
+        if page.lead is not None:
+            for file in page.lead.files():
+                write_bytes(out / folder / file, (Path(scratch) / file).read_bytes())
+            page = replace(page, lead=replace(page.lead, folder=folder))
+    return Compared(name, results, tables, page)
 
 
 def _multipliers(table: pd.DataFrame, out: Path) -> Figure | None:

@@ -3,15 +3,14 @@
 from pathlib import Path
 
 from attnres_eval.analysis.collect import collect
-from attnres_eval.analysis.paper import paper_tables
 from attnres_eval.errors import UserError
 from attnres_eval.files import write_text
 from attnres_eval.records import run_folders
-from attnres_eval.report.build import study_tables
+from attnres_eval.report.build import study_figures, study_tables
 from attnres_eval.report.captions import Captioned, latex_captions, markdown_captions
-from attnres_eval.report.figures import Figure, draw_figures
+from attnres_eval.report.figures import Figure
 from attnres_eval.report.output import Format, Look, saving_as
-from attnres_eval.report.paper import holds_published, published_figures
+from attnres_eval.report.paper import holds_published, published_figures, published_tables
 from attnres_eval.report.style import LIGHT
 from attnres_eval.sweep.parts import begun_parts, read_parts
 
@@ -67,6 +66,6 @@ def _drawn(results: Path, out: Path) -> list[tuple[Path, Figure]]:
 
 def _figures(results: Path, out: Path) -> list[Figure]:
     if holds_published(results):
-        return published_figures(paper_tables(), out)
+        return published_figures(published_tables(), out)
     collected = collect(results)
-    return draw_figures(collected, study_tables(collected), out)
+    return study_figures(collected, study_tables(collected), out)

@@ -31,7 +31,7 @@ from attnres_eval.report.select import (
     of_model,
     primary_scores,
 )
-from attnres_eval.report.style import Theme, label_title
+from attnres_eval.report.style import THEMES, Theme, label_title
 from attnres_eval.report.words_differences import at_largest_size, difference_headline
 from attnres_eval.variants import FAMILIES, VARIANTS
 
@@ -63,6 +63,10 @@ class Figure:
         """The name of one of its files."""
         return f"{self.name}{'' if theme.name == 'light' else '-' + theme.name}.{suffix}"
 
+    def files(self) -> list[str]:
+        """The names of all its files on a page."""
+        return [self.file(theme, suffix) for theme in THEMES for suffix in ("svg", "png")]
+
 
 def save_figure(figure: Figure, draw: Callable[[Theme], Drawing], folder: Path) -> Figure:
     """Draws a figure in every theme and writes it; the bytes depend on the numbers alone.
@@ -92,16 +96,6 @@ def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]
         *depth_figures(tables["depth"], tables["mixing"], _labels(results), folder),
     ]
     return [figure for figure in drawn if figure is not None]
-
-
-def draw_lead(results: Results, tables: Tables, folder: Path) -> Figure:
-    """Draws the figure that the study's page opens with, alone."""
-    if headline_variant(tables["multipliers"], results.study.variants) is None:
-        # Without a multiplier the page opens with the differences, where they have an interval.
-        differences = _differences(results, tables, folder)
-        if differences is not None and difference_headline(results, tables["differences"]):
-            return differences
-    return _scaling(results, tables, folder)
 
 
 def _labels(results: Results) -> list[str]:

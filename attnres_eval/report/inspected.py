@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from attnres_eval.analysis.depth import MEASURES, depth_rows, mixing_rows
-from attnres_eval.analysis.tables import write_table
+from attnres_eval.analysis.tables import rounded, write_table
 from attnres_eval.records import InspectionRecord, write_record
 from attnres_eval.report.figures import depth_figures
 
@@ -24,7 +24,8 @@ def write_inspected(label: str, size: str, record: InspectionRecord, out: Path) 
         record: its inspection.
         out: the folder, made where absent.
     """
-    depth, mixing = depth_rows(label, size, [record]), mixing_rows(label, size, [record])
+    depth = rounded(depth_rows(label, size, [record]))
+    mixing = rounded(mixing_rows(label, size, [record]))
     write_record(out / "inspection.json", record)
     write_table(depth, out / "tables", "depth")
     write_table(mixing, out / "tables", "mixing")

@@ -95,8 +95,8 @@ def read_table(
 
     Args:
         frame: the table.
-        columns: heading to column; a pair of columns is an interval. The column `variant` is
-            shown by the variants' titles.
+        columns: heading to column; a pair of columns is an interval. The columns `variant` and
+            `sweep` are shown by the variants' titles.
         caption: what the table holds.
         folded: whether the page shows it only when asked.
     """
@@ -119,7 +119,7 @@ def _cells(frame: pd.DataFrame, column: Column) -> list[str]:
             MISSING if pd.isna(low) or pd.isna(high) else f"{display(low)} to {display(high)}"
             for low, high in pairs
         ]
-    if column == "variant":
+    if column in ("variant", "sweep"):
         return [label_title(str(label)) or "all" for label in frame[column]]
     return [display(value) or MISSING for value in frame[column]]
 

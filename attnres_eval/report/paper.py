@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from attnres_eval.analysis.paper import CONVENTION_NOTE, paper_tables
+from attnres_eval.analysis.tables import rounded
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
 from attnres_eval.report import words
@@ -39,10 +40,15 @@ def reproduce_paper(out: Path) -> Path:
     Returns:
         The path of `report.html`.
     """
-    tables = paper_tables()
+    tables = published_tables()
     write_tables(tables, out)
     figures = {figure.name: figure for figure in published_figures(tables, out / "figures")}
     return write_page(_page(tables, figures), out)
+
+
+def published_tables() -> Tables:
+    """Every table of the published numbers, by name, rounded."""
+    return {name: rounded(frame) for name, frame in paper_tables().items()}
 
 
 def short_way(source: str) -> str:

@@ -59,7 +59,7 @@ def draw_differences(
         left.set_yticks(range(len(names)), names)
         left.set_ylim(len(names) - 0.4, -0.6)
         left.xaxis.set_major_locator(MaxNLocator(5))
-        left.xaxis.set_major_formatter(FuncFormatter(_signed))
+        left.xaxis.set_major_formatter(FuncFormatter(signed))
         right.xaxis.set_major_locator(MaxNLocator(4))
         right.margins(x=0.06)
         right.set_xlim(left=min(0.9, right.get_xlim()[0]))
@@ -81,7 +81,8 @@ def draw_differences(
         return figure
 
 
-def _signed(value: float, _: object = None) -> str:
+def signed(value: float, _: object = None) -> str:
+    """A difference as a tick: with its sign, 0 without."""
     return f"{value:+g}" if value else "0"
 
 

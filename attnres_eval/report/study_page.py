@@ -9,6 +9,7 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results
 from attnres_eval.report import words, words_paired
 from attnres_eval.report.figures import Figure, Tables
+from attnres_eval.report.figures_swept import swept_lead
 from attnres_eval.report.page import Page, Section, Table, paragraphs
 from attnres_eval.report.select import (
     has_interval,
@@ -17,10 +18,12 @@ from attnres_eval.report.select import (
     multiplier_summary,
 )
 from attnres_eval.report.style import label_title
+from attnres_eval.report.swept_sections import swept_sections
 from attnres_eval.report.time_section import time_section
 from attnres_eval.report.views import view
 from attnres_eval.report.words_depth import depth_sentences
 from attnres_eval.report.words_differences import difference_headline, difference_sentences
+from attnres_eval.report.words_robustness import robustness_sentences
 from attnres_eval.report.words_scores import score_sentences
 
 
@@ -37,6 +40,8 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
     lead, rest = drawn.get("scaling"), ["differences"]
     if variant is None and (found := difference_headline(results, tables["differences"])):
         headline, lead, rest = found, drawn["differences"], ["scaling"]
+    if variant is None and (swept := swept_lead(results, tables)):
+        headline, lead, rest = swept[0], drawn[swept[1]], ["differences"]
 
     def shown(*names: str) -> list[Figure]:
         return [drawn[name] for name in names if name in drawn]
@@ -57,6 +62,10 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
             ]
             if variant
             else [],
+        ),
+        *_robustness(tables, variant),
+        *swept_sections(
+            results, tables, {name: figure for name, figure in drawn.items() if figure != lead}
         ),
         time_section(results, tables, shown("time_scaling")),
         Section(
@@ -93,6 +102,14 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         lead=lead,
         sections=sections,
     )
+
+
+def _robustness(tables: Tables, variant: str | None) -> list[Section]:
+    """The checks of the headline's multiplier; none where it has none."""
+    sentences = robustness_sentences(tables["robustness"], variant)
+    if not sentences:
+        return []
+    return [Section("Robustness", sentences, tables=[view("robustness", tables["robustness"])])]
 
 
 def _on_benchmarks(

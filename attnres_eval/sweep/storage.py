@@ -28,7 +28,7 @@ from attnres_eval.files import read_json, write_json
 CHECKPOINT_END, RUN_END = "state.json", "summary.json"
 OURS = (
     *("study.json", "origin.json", "protocol.md", "calibration.json", "runs", "tables", "figures"),
-    *("report.html", "report.md"),
+    *("report.html", "report.md", "tracking"),
 )
 """What lies at the top of results; whatever else does is left alone."""
 
@@ -245,6 +245,12 @@ def is_url(where: str) -> bool:
     return "://" in where
 
 
+def mirror_folder(url: str) -> Path:
+    """Where this machine's copy of the results behind a URL is, if it has any."""
+    name = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
+    return cache_folder() / "mirrors" / name
+
+
 @contextlib.contextmanager
 def results_folder(where: str) -> Iterator[tuple[Path, Mirror | None]]:
     """Opens results, wherever they lie, as a folder; what the body changes is kept.
@@ -262,8 +268,7 @@ def results_folder(where: str) -> Iterator[tuple[Path, Mirror | None]]:
     if not is_url(where):
         yield Path(where), None
         return
-    name = hashlib.sha256(where.rstrip("/").encode()).hexdigest()[:16]
-    mirror = Mirror(where, cache_folder() / "mirrors" / name, records)
+    mirror = Mirror(where, mirror_folder(where), records)
     mirror.refuse_others()
     mirror.pull()
     try:

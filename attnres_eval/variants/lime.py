@@ -1,7 +1,7 @@
 """LIMe (layer-integrated memory): a layer's keys and values are mixed from all layers' up to it.
 
 With R key-value heads, head g of layer l > 0 attends to sum over layers j <= l and heads r of
-w_l[g, (j, r)] [K, V]_{j, r}, where [K, V]_{j, r} are layer j's own, before any mixing and before
+w_l[g, (j, r)] (K, V)_{j, r}, where (K, V)_{j, r} are layer j's own, before any mixing and before
 the rotary embedding. One weight serves a key and its value; weights are static, neither bounded
 nor normalised. The stream is PreNorm's (arXiv:2502.09245; code corl-team/lime, src/lm/lime.py,
 StaticRouter).

@@ -10,6 +10,7 @@ import pytest
 from attnres_eval.analysis.tables import (
     MISSING,
     display,
+    rounded,
     to_csv,
     to_json,
     to_latex,
@@ -106,3 +107,34 @@ def test_writes_the_same_bytes_every_time(tmp_path: Path) -> None:
     for name in names:
         first, second = (tmp_path / folder / name for folder in ("one", "two"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_rounding_keeps_seven_digits_and_whole_numbers() -> None:
+    frame = pd.DataFrame(
+        {
+            "real": [1 / 3, 123456789.25, -1.23456789e-9, math.nan, 1e13 + 3, math.inf],
+            "whole": [1, 2, 3, 4, 5, 123456789123],
+            "mixed": ["text", 2 / 3, None, True, 7, math.nan],
+            "known": pd.array([1, None, 3, 4, 5, 6], dtype="Int64"),
+        }
+    )
+    before = frame.copy()
+    found = rounded(frame)
+    assert found["real"].iloc[:3].tolist() == [0.3333333, 123456800.0, -1.234568e-9]
+    assert math.isnan(found["real"].iloc[3])
+    assert found["real"].iloc[4:].tolist() == [1e13 + 3, math.inf]
+    assert found["mixed"].iloc[1] == 0.6666667
+    assert found["mixed"].iloc[0] == "text"
+    assert found["mixed"].iloc[3] is True
+    assert found["mixed"].iloc[4] == 7
+    for column in ("whole", "known"):
+        pd.testing.assert_series_equal(found[column], frame[column])
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_rounding_hides_the_last_bits() -> None:
+    values = np.random.default_rng(0).normal(3, 1, 1000)
+    nudged = values * (1 + 2e-16 * np.arange(-5, 5).repeat(100))
+    assert (nudged != values).any()
+    one, other = (to_csv(rounded(pd.DataFrame({"x": x}))) for x in (values, nudged))
+    assert one == other

@@ -136,7 +136,7 @@ def test_bad_input_is_one_line(built: Path, tmp_path: Path) -> None:
     folder = built.parent
     with pytest.raises(UserError, match=r"no table 'multiplier'; did you mean multipliers\?"):
         export_table(folder, "multiplier", "csv")
-    with pytest.raises(UserError, match=r"no table 'qqqq'; there are benchmarks, cells"):
+    with pytest.raises(UserError, match=r"no table 'qqqq'; there are benchmarks, best_rates"):
         export_table(folder, "qqqq", "csv")
     with pytest.raises(UserError, match="unknown format 'xml'"):
         export_table(folder, "fits", "xml")

@@ -1,0 +1,146 @@
+"""Depth against width at equal compute.
+
+A study whose sizes cost the baseline the same FLOPs and differ in depth is one over shapes
+(arXiv:2603.15031, figure 7). At each depth a variant's difference to the baseline is that of
+`attnres_eval.analysis.pooled`. Over the depths, its slope is that of the least-squares line of the
+seeds' mean differences over log2 of the number of blocks: nats per token for each doubling. One
+run's noise is taken to be the same at all depths too, so that the slope's interval rests on the
+residuals of every depth; runs of different depths share nothing else.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.intervals import t_quantile
+from attnres_eval.analysis.pooled import additive_spread
+from attnres_eval.study import Study
+
+MIN_DEPTHS = 3
+SAME_FLOPS = 1.02
+"""Sizes are one budget where the baseline's largest FLOPs are at most this many of its least."""
+
+SHAPE_COLUMNS = [
+    "variant",
+    "size",
+    "n_layers",
+    "d_model",
+    "tokens",
+    "flops",
+    "n_seeds",
+    "nats_per_token",
+    "nats_low",
+    "nats_high",
+    "difference",
+    "ci_low",
+    "ci_high",
+]
+SLOPE_COLUMNS = [
+    "variant",
+    "slope",
+    "ci_low",
+    "ci_high",
+    "n_depths",
+    "best_n_layers",
+    "best_nats_per_token",
+    "pooled_sd",
+    "df",
+]
+
+
+def is_over_shapes(study: Study) -> bool:
+    """Whether the sizes of a study are depths at one budget."""
+    if len({study.shape(size).n_layers for size in study.sizes}) < MIN_DEPTHS:
+        return False
+    seed = study.seeds[0]
+    flops = [study.run(study.baseline, size, seed).training_flops for size in study.sizes]
+    return max(flops) <= SAME_FLOPS * min(flops)
+
+
+def shapes_table(results: Results, differences: pd.DataFrame) -> pd.DataFrame:
+    """One row a variant and depth, shallow first; none where the study is not over shapes.
+
+    `nats_low` and `nats_high` are the least and the greatest loss of a seed, not an interval;
+    `difference` is that to the baseline at the same depth, nats per token, with a 95% interval.
+
+    Args:
+        results: of the study.
+        differences: `attnres_eval.analysis.pooled.differences_table`.
+    """
+    study = results.study
+    if not is_over_shapes(study):
+        return pd.DataFrame(columns=SHAPE_COLUMNS)
+    sizes = sorted(study.sizes, key=lambda size: study.shape(size).n_layers)
+    known = differences.set_index(["variant", "size"])
+    rows = []
+    for label in study.variants:
+        for size in sizes:
+            runs = results.finished
+            own = runs[(runs["label"] == label) & (runs["size"] == size)]
+            losses = own["loss"].astype(float)
+            losses = losses[np.isfinite(losses)]
+            if losses.empty:
+                continue
+            row = {
+                "variant": label,
+                "size": size,
+                "n_layers": study.shape(size).n_layers,
+                "d_model": study.shape(size).d_model,
+                "tokens": own["tokens"].iloc[0],
+                "flops": own["flops"].iloc[0],
+                "n_seeds": len(losses),
+                "nats_per_token": losses.mean(),
+                "nats_low": losses.min(),
+                "nats_high": losses.max(),
+            }
+            if (label, size) in known.index:
+                for column in ("difference", "ci_low", "ci_high"):
+                    row[column] = known.loc[(label, size), column]
+            rows.append(row)
+    return pd.DataFrame(rows, columns=SHAPE_COLUMNS)
+
+
+def shape_slopes_table(results: Results, shapes: pd.DataFrame) -> pd.DataFrame:
+    """One row a variant, the baseline's without a slope; none where there are no shapes.
+
+    `slope` is the change of the difference to the baseline by a doubling of depth, nats per token,
+    with a 95% interval; below 0 the variant gains with depth. `best_n_layers` is the depth of the
+    least mean loss.
+
+    Args:
+        results: of the study.
+        shapes: `shapes_table`.
+    """
+    runs = results.finished[np.isfinite(results.finished["loss"].astype(float))]
+    spreads = [additive_spread(part) for _, part in runs.groupby("size")]
+    df = sum(spread.df for spread in spreads)
+    sd = math.sqrt(sum(spread.squares for spread in spreads) / df) if df else math.nan
+    rows = []
+    for label in dict.fromkeys(shapes["variant"]):
+        own = shapes[shapes["variant"] == label]
+        best = own.loc[own["nats_per_token"].idxmin()]
+        row = {
+            "variant": label,
+            "n_depths": len(own),
+            "best_n_layers": best["n_layers"],
+            "best_nats_per_token": best["nats_per_token"],
+            "pooled_sd": sd,
+            "df": df,
+        }
+        paired = own.dropna(subset=["difference"])
+        if len(paired) >= MIN_DEPTHS:
+            row |= _slope(paired, sd, df)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=SLOPE_COLUMNS)
+
+
+def _slope(rows: pd.DataFrame, sd: float, df: int) -> dict[str, float]:
+    x = np.log2(rows["n_layers"].to_numpy(np.float64))
+    weights = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
+    slope = float(weights @ rows["difference"].to_numpy(np.float64))
+    # A difference of means over n seeds has variance 2 sd^2 / n.
+    variance = float(np.sum(weights**2 * 2 * sd**2 / rows["n_seeds"].to_numpy(np.float64)))
+    reach = t_quantile(df) * math.sqrt(variance) if df else math.nan
+    return {"slope": slope, "ci_low": slope - reach, "ci_high": slope + reach}

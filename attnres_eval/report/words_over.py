@@ -1,0 +1,78 @@
+"""What losses over depth at one budget, and over an option, say in sentences."""
+
+import pandas as pd
+
+from attnres_eval.analysis.collect import Results
+from attnres_eval.report.select import has_interval
+from attnres_eval.report.style import label_title
+from attnres_eval.report.words import interval, listed
+
+
+def shapes_headline(results: Results, slopes: pd.DataFrame) -> str:
+    """The first sentence of a study over shapes; empty where no slope has an interval."""
+    rows = slopes[[has_interval(row) for _, row in slopes.iterrows()]]
+    if rows.empty:
+        return ""
+    base = label_title(results.study.baseline)
+    return (
+        "At equal FLOPs, with each doubling of depth, the difference to"
+        f" {base} changes by {listed([_slope(row) for _, row in rows.iterrows()])} nats per token."
+    )
+
+
+def _slope(row: pd.Series) -> str:
+    return f"{row['slope']:+.4f} ({interval(row, 4)}) for {label_title(row['variant'])}"
+
+
+def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
+    """Who gains with depth, and at which depth each variant's loss is least."""
+    rows = slopes[[has_interval(row) for _, row in slopes.iterrows()]]
+    if slopes.empty:
+        return []
+    base = label_title(results.study.baseline)
+    sentences = [
+        f"All sizes cost {base} the same FLOPs; only depth against width differs. The slope is that"
+        " of the difference over log2 of the number of blocks, its interval from the noise of all"
+        " runs."
+    ]
+    for _, row in rows.iterrows():
+        if row["ci_high"] < 0:
+            found = f"gains on {base} with depth"
+        elif row["ci_low"] > 0:
+            found = f"loses against {base} with depth"
+        else:
+            found = f"shows no trend against {base} with depth: the interval holds 0"
+        sentences.append(f"{label_title(row['variant'])} {found} ({_slope(row)}).")
+    best = [f"{label_title(row['variant'])} {row['best_n_layers']}" for _, row in slopes.iterrows()]
+    sentences.append(
+        f"Blocks at which the mean loss is least: {listed(best)}. Neighbouring depths may not"
+        " differ by more than their noise."
+    )
+    return sentences
+
+
+def option_headline(results: Results, table: pd.DataFrame) -> str:
+    """The first sentence of a sweep over an option; empty where it bears no interval."""
+    found = option_sentences(results, table)
+    return found[0] if found else ""
+
+
+def option_sentences(results: Results, table: pd.DataFrame) -> list[str]:
+    """By sweep and size: where the loss is least and where it is greatest."""
+    base = label_title(results.study.baseline)
+    sentences = []
+    for (sweep, option, size), own in table.groupby(["sweep", "option", "size"], sort=False):
+        judged = own[[has_interval(row) for _, row in own.iterrows()]]
+        if judged.empty:
+            continue
+        ordered = judged.sort_values("difference", kind="stable")
+        low, high = ordered.iloc[0], ordered.iloc[-1]
+        sentences.append(
+            f"{label_title(str(sweep))} over {option} at size {size}, minus {base}'s loss: least"
+            f" {_point(low)}, greatest {_point(high)} nats per token."
+        )
+    return sentences
+
+
+def _point(row: pd.Series) -> str:
+    return f"{row['difference']:+.3f} ({interval(row, 3)}) with {row['value']:g}"

@@ -1,0 +1,94 @@
+"""Depth against width: slopes against a known truth and numpy's own line."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fabricate import make_study
+from scipy import stats
+from sweeps import shapes_study
+
+from attnres_eval.analysis.collect import collect
+from attnres_eval.analysis.frames import fits_table, multipliers_table
+from attnres_eval.analysis.pooled import additive_spread, differences_table
+from attnres_eval.analysis.shapes import (
+    is_over_shapes,
+    shape_slopes_table,
+    shapes_table,
+)
+
+Fabricated = Callable[..., Path]
+
+
+def test_what_is_over_shapes() -> None:
+    assert is_over_shapes(shapes_study())
+    assert not is_over_shapes(make_study())
+
+
+def test_the_slope_is_the_line_of_the_differences(fabricated: Fabricated) -> None:
+    results = collect(fabricated(study=shapes_study(), noise=2e-3))
+    shapes = shapes_table(results, differences_table(results))
+    assert list(shapes.loc[shapes["variant"] == "prenorm", "n_layers"]) == [4, 8, 16, 32]
+    slopes = shape_slopes_table(results, shapes).set_index("variant")
+    runs = results.runs
+    loss = runs.pivot(index=["n_layers", "seed"], columns="label", values="loss")
+    means = (loss["full_attnres"] - loss["prenorm"]).groupby("n_layers").mean()
+    line = stats.linregress(np.log2(means.index.to_numpy(float)), means.to_numpy())
+    row = slopes.loc["full_attnres"]
+    assert row["slope"] == pytest.approx(line.slope)
+    spreads = [additive_spread(part) for _, part in runs.groupby("size")]
+    sd = math.sqrt(sum(s.squares for s in spreads) / sum(s.df for s in spreads))
+    # log2 of 4, 8, 16, 32 about its mean: squares add up to 5.
+    reach = stats.t.ppf(0.975, 16) * sd * math.sqrt(2 / 3 / 5)
+    assert row["df"] == 16
+    assert row["ci_high"] - row["slope"] == pytest.approx(reach)
+    assert row["slope"] - row["ci_low"] == pytest.approx(reach)
+    assert math.isnan(slopes.loc["prenorm", "slope"])
+
+
+def test_the_interval_of_a_slope_holds_the_truth(fabricated: Fabricated) -> None:
+    held = 0
+    for seed in range(40):
+        folder = fabricated(study=shapes_study(), noise=3e-3, random_seed=seed)
+        results = collect(folder)
+        slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+        row = slopes.set_index("variant").loc["block_attnres"]
+        # Equal multipliers; what the residual's own FLOPs add is far below the noise.
+        held += row["ci_low"] <= 0 <= row["ci_high"]
+    assert held >= 34
+
+
+def test_the_depth_of_least_loss(fabricated: Fabricated) -> None:
+    results = collect(fabricated(study=shapes_study(), noise=1e-3))
+    slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    means = results.runs.groupby(["label", "n_layers"])["loss"].mean()
+    for _, row in slopes.iterrows():
+        assert row["best_n_layers"] == means[row["variant"]].idxmin()
+        assert row["best_nats_per_token"] == pytest.approx(means[row["variant"]].min())
+
+
+def test_no_power_law_is_fitted_to_one_budget(fabricated: Fabricated) -> None:
+    results = collect(fabricated(study=shapes_study()))
+    fits = fits_table(results)
+    assert fits["a"].isna().all()
+    assert "factor of 1.5" in fits["note"].iloc[0]
+    assert multipliers_table(results)["multiplier"].isna().all()
+
+
+def test_missing_runs_leave_their_depth_out(fabricated: Fabricated) -> None:
+    missing = [f"full_attnres-l{n}-s{s}" for n in (16, 32) for s in (0, 1, 2)]
+    results = collect(fabricated(study=shapes_study(), missing=missing))
+    shapes = shapes_table(results, differences_table(results))
+    slopes = shape_slopes_table(results, shapes).set_index("variant")
+    assert slopes.loc["full_attnres", "n_depths"] == 2
+    assert math.isnan(slopes.loc["full_attnres", "slope"])
+    assert math.isfinite(slopes.loc["block_attnres", "slope"])
+
+
+def test_other_studies_have_none(fabricated: Fabricated) -> None:
+    results = collect(fabricated())
+    shapes = shapes_table(results, differences_table(results))
+    assert shapes.empty
+    assert shape_slopes_table(results, shapes).empty
