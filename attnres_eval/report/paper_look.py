@@ -31,6 +31,8 @@ boxes are higher than their letters."""
 def drawn_for_paper(draw: Callable[[Theme], Figure], theme: Theme) -> tuple[Figure, bool]:
     """A figure at a column's width where it fits there, and else at the text's.
 
+    There its legend has as many columns as can be read.
+
     Args:
         draw: draws it for a page.
         theme: in which.
@@ -42,7 +44,11 @@ def drawn_for_paper(draw: Callable[[Theme], Figure], theme: Theme) -> tuple[Figu
         figure = _drawn(draw, theme, COLUMN, share, columns)
         if figure.get_figheight() <= MOST_HEIGHT and fits(figure):
             return figure, False
-    return _drawn(draw, theme, TEXT, SCALE, MOST_COLUMNS), True
+    for columns in range(MOST_COLUMNS, 0, -1):
+        figure = _drawn(draw, theme, TEXT, SCALE, columns)
+        if _inside(figure):
+            break
+    return figure, True
 
 
 def _drawn(
@@ -71,18 +77,27 @@ def fits(figure: Figure) -> bool:
     sizes = [(axes.bbox.width / figure.dpi, axes.bbox.height / figure.dpi) for axes in shown]
     if any(width < LEAST_WIDTH or height < LEAST_HEIGHT for width, height in sizes):
         return False
-    return _apart(figure, canvas) and not any(_crossed(axes, canvas) for axes in shown)
+    crossed = any(_crossed(axes, canvas) for axes in shown)
+    return _inside(figure) and _apart(figure, canvas) and not crossed
 
 
 def _apart(figure: Figure, canvas: FigureCanvasAgg) -> bool:
-    boxes = text_boxes(figure, canvas)
-    page, point = figure.bbox.padded(1), figure.dpi / 72
-    inside = all(
+    point = figure.dpi / 72
+    taken = [
+        box.padded(GAP / 2 * point, -OVERLAP / 2 * point) for box in text_boxes(figure, canvas)
+    ]
+    return not any(one.overlaps(other) for one, other in combinations(taken, 2))
+
+
+def _inside(figure: Figure) -> bool:
+    """Whether no text is cut at the figure's edges."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page = figure.bbox.padded(1)
+    return all(
         page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
-        for box in boxes
+        for box in text_boxes(figure, canvas)
     )
-    taken = [box.padded(GAP / 2 * point, -OVERLAP / 2 * point) for box in boxes]
-    return inside and not any(one.overlaps(other) for one, other in combinations(taken, 2))
 
 
 def _crossed(axes: Axes, canvas: FigureCanvasAgg) -> bool:

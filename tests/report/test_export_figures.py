@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fabricate import fabricate, make_study
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 from page_reader import hashes
 
@@ -17,8 +18,9 @@ from attnres_eval.report.export import Wanted, export_results
 from attnres_eval.report.export_figures import export_figures
 from attnres_eval.report.figures import Figure
 from attnres_eval.report.paper import reproduce_paper
-from attnres_eval.report.paper_look import COLUMN, TEXT, drawn_for_paper, fits
+from attnres_eval.report.paper_look import COLUMN, TEXT, drawn_for_paper, fits, text_boxes
 from attnres_eval.report.plot_compare import draw_speed
+from attnres_eval.report.plot_scaling import legend_columns
 from attnres_eval.report.style import LIGHT, Theme, most_columns, points, themed
 from attnres_eval.sweep.parts import claim_parts
 
@@ -130,6 +132,26 @@ def test_what_is_too_wide_for_a_column_is_not_put_into_one() -> None:
     assert (figure.get_figwidth(), wide) == (COLUMN, False)
     figure, wide = drawn_for_paper(labelled("much too long a text for a column" * 2, 11), LIGHT)
     assert (figure.get_figwidth(), wide) == (TEXT, True)
+
+
+def test_a_wide_legend_gets_fewer_columns() -> None:
+    def draw(theme: Theme) -> Drawing:
+        with themed(theme):
+            figure = Drawing(figsize=(7, 9))
+            axes = figure.subplots()
+            for place in range(6):
+                axes.plot([0, 1], [place, place], label="A variant at 0.125× the rate of all")
+            figure.legend(loc="outside upper center", ncols=legend_columns(6))
+            return figure
+
+    figure, wide = drawn_for_paper(draw, LIGHT)
+    assert wide
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = text_boxes(figure, canvas)
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.width
+    assert len({round(text.get_window_extent().x0) for text in figure.legends[0].texts}) == 2
 
 
 def test_letters_have_eight_to_nine_points() -> None:
