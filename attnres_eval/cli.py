@@ -50,10 +50,6 @@ def _print(rows: Any, format: str) -> None:
     print(format_table(rows, format))
 
 
-def _print_place(page: Path, mirror: Any) -> None:
-    print(f"report: {page if mirror is None else f'{mirror.url}/{page.name}'}")
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -365,29 +361,55 @@ def calibrate(
 
 
 @app.command()
-def report(results: ResultsName) -> None:
-    """Rebuild tables, figures and report from a folder's records."""
-    from attnres_eval.report.build import build_report
-    from attnres_eval.sweep.storage import results_folder
+def report(
+    results: Annotated[
+        list[str],
+        typer.Argument(
+            help="A results folder of a study, or its URL. Several are compared on one page; one"
+            " with parts then stands for the part that its page opens with."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Of several: folder of the page, its table and figures.")
+    ] = None,
+) -> None:
+    """Rebuild tables, figures and report from a folder's records, or set studies side by side."""
+    from attnres_eval.report.command import report_on
 
-    with results_folder(results) as (folder, mirror):
-        report_page = build_report(folder)
-    _print_place(report_page, mirror)
+    print(f"report: {report_on(results, out)}")
 
 
 @app.command()
 def export(
     results: ResultsName,
-    table: Annotated[str, typer.Option(help="losses, differences, fits, multipliers ...")],
-    format: Format = "table",
+    table: Annotated[
+        str | None, typer.Option(help="losses, differences, fits, multipliers ...")
+    ] = None,
+    figures: Annotated[
+        Literal["pdf", "svg", "png"] | None,
+        typer.Option(help="Instead of a table: write every figure, with captions."),
+    ] = None,
+    style: Annotated[
+        Literal["paper", "report"] | None,
+        typer.Option(
+            help="Of --figures. paper, the default: light, as wide as a column or the text, letters"
+            " of 8 to 9 points; report: as on the page, light and dark."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Of --figures: their folder; figures/STYLE in RESULTS by default."),
+    ] = None,
+    format: Annotated[
+        Literal["table", "csv", "json", "markdown", "latex"] | None,
+        typer.Option("--format", help="Of --table: how to print it; table by default."),
+    ] = None,
 ) -> None:
-    """Print one table of a results folder."""
-    from attnres_eval.report.build import export_table
-    from attnres_eval.sweep.storage import results_folder
+    """Print one table of a results folder, or write its figures for a paper."""
+    from attnres_eval.report.export import Wanted, export_results
 
-    with results_folder(results) as (folder, _):
-        text = export_table(folder, table, format)
-    print(text)
+    wanted = Wanted(table=table, figures=figures, style=style, out=out, format=format)
+    print(export_results(results, wanted))
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
     results/<study>/
       study.json                    the study, every default filled in
+      origin.json                   Origin: its file, its protocol (`attnres_eval.sweep.origin`)
+      protocol.md                   the protocol, where the study has one
       calibration.json              Calibration: step times on one machine, taken side by side
       runs/<run>/config.json        RunConfig
       runs/<run>/cost.json          attnres_eval.cost.Cost

@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from attnres_eval.errors import UserError
 from attnres_eval.report.build import build_report, export_table
 from attnres_eval.study import Study
-from attnres_eval.study_file import load_parts, split_part
+from attnres_eval.study_file import Source, StudyFile, load_study_file, split_part
 from attnres_eval.sweep.choose import check_options, chosen_executor
 from attnres_eval.sweep.folder import run_folder
+from attnres_eval.sweep.origin import write_origin
 from attnres_eval.sweep.parts import claim_parts
 from attnres_eval.sweep.run import run_study
 from attnres_eval.sweep.storage import Mirror, is_url, results_folder
@@ -71,18 +72,19 @@ def reproduce_study(
         UserError: the study, the folder or an option is wrong, or data are missing.
     """
     _check(options, runs=True)
-    parts = load_parts(name_or_path)
+    file, source = load_study_file(name_or_path)
     until = None if options.minutes is None else time.time() + 60 * options.minutes
-    if len(parts) == 1:
-        study = next(iter(parts.values()))
+    if len(file.parts) == 1:
+        study = next(iter(file.parts.values()))
         project = whole_name(study, split_part(name_or_path)[1])
-        return _reproduce(study, project, out, options, until, fmt, say)
+        return _reproduce(study, source, project, out, options, until, fmt, say)
     if is_url(out):
+        first = next(iter(file.parts))
         raise UserError(
             f"study {name_or_path} has parts, which go to a folder; behind a URL give each its own:"
-            f" --study {name_or_path}:{next(iter(parts))} --out {out}/{next(iter(parts))}"
+            f" --study {name_or_path}:{first} --out {out}/{first}"
         )
-    return _reproduce_parts(parts, Path(out), options, until, fmt, say)
+    return _reproduce_parts(file, source, Path(out), options, until, fmt, say)
 
 
 def _check(options: Options, *, runs: bool) -> None:
@@ -96,24 +98,27 @@ def _check(options: Options, *, runs: bool) -> None:
 
 
 def _reproduce_parts(
-    parts: dict[str, Study],
+    file: StudyFile,
+    source: Source,
     out: Path,
     options: Options,
     until: float | None,
     fmt: str,
     say: Say,
 ) -> Reproduced:
-    first, study = next(iter(parts.items()))
+    first, study = next(iter(file.parts.items()))
     project = whole_name(study, first)
-    claim_parts(out, project, list(parts))
+    claim_parts(out, project, list(file.parts), file.headline)
+    write_origin(out, source)
     tables, failures, left = [], 0, 0
-    for part, study in parts.items():
+    for part, study in file.parts.items():
         if until is not None and time.time() > until:
             # Nothing of it would be trained; what it has stays as it is.
             left += sum(not run_folder(out / part, run).finished for run in study.runs())
             continue
         say(f"part {part}")
-        done = _reproduce(study, project, str(out / part), options, until, fmt, say)
+        own = replace(source, name=f"{source.name}:{part}")
+        done = _reproduce(study, own, project, str(out / part), options, until, fmt, say)
         tables.append(f"{part}\n{done.table}")
         failures += done.failures
         left += done.left
@@ -122,6 +127,7 @@ def _reproduce_parts(
 
 def _reproduce(
     study: Study,
+    source: Source,
     project: str,
     out: str,
     options: Options,
@@ -147,6 +153,7 @@ def _reproduce(
                     study,
                     folder,
                     executor,
+                    source=source,
                     force=options.force,
                     until=until,
                     data_dir=options.data_dir,

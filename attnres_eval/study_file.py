@@ -5,9 +5,15 @@ key `parts`: a mapping of names to what the part has instead of, or beside, the 
 `variants`, `sizes` and `seeds` of a part stand in the place of the file's; of the mappings
 `data`, `model`, `recipe` and `evaluation` only the keys that it gives. Each part is a study of its
 own, called `NAME:PART` on the command line.
+
+Two more keys say what no run depends on: `headline`, the part that a page over all parts opens
+with, and `protocol`, a file of Markdown, from the study file's folder, that says why the study is
+what it is.
 """
 
+import hashlib
 import re
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,8 +26,10 @@ from attnres_eval.study import Study
 
 LARGEST_STUDY = 1_000_000
 """Characters; more would be read for minutes."""
+LARGEST_PROTOCOL = 200_000
+"""Characters; the page holds all of them."""
 
-PARTS = "parts"
+PARTS, HEADLINE, PROTOCOL = "parts", "headline", "protocol"
 WHOLE = ""
 """Name of the one part of a study without parts."""
 
@@ -30,6 +38,30 @@ PART_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 MERGED = ("data", "model", "recipe", "evaluation")
 """Mappings of which a part may change single keys."""
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """What a study file says."""
+
+    parts: dict[str, Study]
+    """By name; one called `WHOLE` where the study has none."""
+    headline: str | None = None
+    """The part that a page over all of them opens with, where the file names one."""
+    protocol: str | None = None
+    """The protocol's file, from the study file's folder, where the study has one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a study comes from, to be kept beside its results."""
+
+    name: str
+    """By which `--study` finds it: a bundled study's, or its file's; with a part's behind it."""
+    sha256: str
+    """Of the study file."""
+    protocol: str | None
+    """The protocol's text."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -43,14 +75,16 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_parts(text: str, source: str) -> dict[str, Study]:
+    """The studies of `parse_study_file`, by name; one called `WHOLE` where there are no parts."""
+    return parse_study_file(text, source).parts
+
+
+def parse_study_file(text: str, source: str) -> StudyFile:
     """Reads a study from YAML, part by part.
 
     Args:
         text: the YAML.
         source: what to call it in messages, usually the file's name.
-
-    Returns:
-        The parts by name; one called `WHOLE` where the study has none.
 
     Raises:
         UserError: not YAML, an unknown key, or a value that makes no sense.
@@ -63,16 +97,27 @@ def parse_parts(text: str, source: str) -> dict[str, Study]:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{source}: a study is a mapping of keys to values")
+    headline = None if values.get(HEADLINE) is None else str(values[HEADLINE])
+    protocol = values.get(PROTOCOL)
+    if protocol is not None and not (isinstance(protocol, str) and protocol):
+        raise UserError(f"{source}: protocol: the name of a file is wanted")
+    about = {PARTS, HEADLINE, PROTOCOL}
+    shared = {key: value for key, value in values.items() if key not in about}
     if PARTS not in values:
-        return {WHOLE: _validated(values, source)}
-    shared = {key: value for key, value in values.items() if key != PARTS}
-    parts = values[PARTS]
-    if not isinstance(parts, dict) or not parts:
+        if headline is not None:
+            raise UserError(f"{source}: headline: it names a part, and this study has none")
+        return StudyFile({WHOLE: _validated(shared, source)}, None, protocol)
+    given = values[PARTS]
+    if not isinstance(given, dict) or not given:
         raise UserError(f"{source}: parts: a mapping of names to keys is wanted")
-    return {
+    parts = {
         str(name): _validated(_part(shared, str(name), own, source), f"{source}: part {name}")
-        for name, own in parts.items()
+        for name, own in given.items()
     }
+    if headline is not None and headline not in parts:
+        known = ", ".join(parts)
+        raise UserError(f"{source}: headline: there is no part {headline!r}; there is {known}")
+    return StudyFile(parts, headline, protocol)
 
 
 def _part(shared: dict[str, Any], name: str, own: Any, source: str) -> dict[str, Any]:
@@ -154,25 +199,54 @@ def split_part(name_or_path: str) -> tuple[str, str]:
     return name, part
 
 
+def load_study_file(name_or_path: str) -> tuple[StudyFile, Source]:
+    """Loads a study, of which `STUDY:PART` keeps one part, with what is known of its origin.
+
+    Raises:
+        UserError: there is no such study or part, its file is wrong, or its protocol cannot be
+            read.
+    """
+    name, part = split_part(name_or_path)
+    path = study_file(name)
+    content = _read(path)
+    file = parse_study_file(content, str(path))
+    if part not in {WHOLE, *file.parts}:
+        known = ", ".join(file.parts) if WHOLE not in file.parts else "none"
+        raise UserError(f"{path} has no part {part!r}; there is {known}")
+    if part != WHOLE:
+        file = replace(file, parts={part: file.parts[part]})
+    bundled = path.resolve().parent == bundled_folder("studies").resolve()
+    return file, Source(
+        name=(path.stem if bundled else path.name) + (f":{part}" if part else ""),
+        sha256=hashlib.sha256(content.encode()).hexdigest(),
+        protocol=None if file.protocol is None else _protocol(path, file.protocol),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _protocol(study: Path, name: str) -> str:
+    path = study.parent / name
+    if not path.is_file():
+        raise UserError(f"{study}: protocol: there is no file {path}")
+    text = _read(path)
+    if len(text) > LARGEST_PROTOCOL:
+        raise UserError(f"{path}: is larger than any protocol, {LARGEST_PROTOCOL:,} characters")
+    return text
+
+
 def load_parts(name_or_path: str) -> dict[str, Study]:
     """Loads all parts of a study, or the one that is asked for by `STUDY:PART`.
 
     Raises:
-        UserError: there is no such study or part, or its file is wrong.
+        UserError: as `load_study_file`.
     """
-    name, part = split_part(name_or_path)
-    path = study_file(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    parts = parse_parts(text, str(path))
-    if part == WHOLE:
-        return parts
-    if part not in parts:
-        known = ", ".join(parts) if WHOLE not in parts else "none"
-        raise UserError(f"{path} has no part {part!r}; there is {known}")
-    return {part: parts[part]}
+    return load_study_file(name_or_path)[0].parts
 
 
 def load_study(name_or_path: str) -> Study:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fabricate import fabricate
 
 import attnres_eval
+from attnres_eval.sweep.parts import claim_parts
 
 PACKAGE = Path(attnres_eval.__file__).parent
 ORDER = [
@@ -58,6 +60,8 @@ TORCH_FREE = [
     "analysis.depth",
     "analysis.paper",
     "report.build",
+    "report.command",
+    "report.export",
     "report.inspected",
     "report.paper",
     "bench.command",
@@ -152,8 +156,13 @@ def test_help_imports_little() -> None:
     assert not HEAVY & imported_by("--help")
 
 
-def test_plan_report_and_export_import_no_torch(fabricated: Callable[..., Path]) -> None:
+def test_plan_report_and_export_import_no_torch(
+    fabricated: Callable[..., Path], tmp_path: Path
+) -> None:
     results = fabricated()
+    parts = tmp_path / "parts"
+    claim_parts(parts, "mine", ["ladder"])
+    fabricate(parts / "ladder", random_seed=1)
     for arguments in (
         ("plan", "quick"),
         ("plan", "paper-scale", "--hardware", "h100x64"),
@@ -161,7 +170,9 @@ def test_plan_report_and_export_import_no_torch(fabricated: Callable[..., Path])
         ("plan", "quick", "--hardware", "h100x8", "--slurm", "--out", "results"),
         ("watch", results, "--once"),
         ("report", results),
+        ("report", results, parts, "--out", tmp_path / "both"),
         ("export", results, "--table", "multipliers", "--format", "json"),
+        ("export", results, "--figures", "pdf", "--style", "paper"),
     ):
         assert not NEVER_FOR_TABLES & imported_by(*arguments), arguments
 

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from fabricate import fabricate, make_study
 
 from attnres_eval import cli
 from attnres_eval.data.prepare import prepare
@@ -352,6 +354,38 @@ def test_inspect_on_bad_input(command: Any, checkpoint: Path, tmp_path: Path) ->
     text.write_text("words")
     assert_one_line(command("inspect", tmp_path, "--text", text), "no checkpoint")
     assert_one_line(command("inspect", checkpoint, "--text", tmp_path / "none"), "none")
+
+
+def test_report_on_one_and_on_several(
+    command: Any, fabricated: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = fabricated(study=make_study(n_sizes=1, tasks=[]), inspected=False)
+    other = fabricate(tmp_path / "other", study=make_study(n_sizes=1, tasks=[]), inspected=False)
+    code, out, _ = command("report", folder)
+    assert (code, out) == (0, f"report: {folder / 'report.html'}\n")
+    assert_one_line(command("report", folder, other), "by --out")
+    code, out, _ = command("report", folder, other, "--out", tmp_path / "both")
+    assert (code, out) == (0, f"report: {tmp_path / 'both' / 'report.html'}\n")
+    assert (tmp_path / "both" / "tables" / "comparison.csv").is_file()
+    assert_one_line(command("report", folder, folder, "--out", tmp_path / "x"), "there twice")
+
+
+def test_export_writes_figures(
+    command: Any, fabricated: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = fabricated(study=make_study(n_sizes=1, tasks=[]), inspected=False)
+    code, out, _ = command("export", folder, "--figures", "pdf")
+    assert code == 0
+    files = [Path(line) for line in out.splitlines()]
+    assert folder / "figures" / "paper" / "training.pdf" in files
+    assert folder / "figures" / "paper" / "captions.tex" in files
+    assert all(file.is_file() for file in files)
+    code, out, _ = command("export", folder, "--table", "differences")
+    assert code == 0
+    assert "Full AttnRes" not in out
+    assert "full_attnres" in out
+    assert_one_line(command("export", folder), "either --table NAME or --figures")
+    assert_one_line(command("export", tmp_path, "--figures", "svg"), "no study.json")
 
 
 def test_root_script_runs_the_same_command() -> None:

@@ -131,13 +131,22 @@ def test_parts_from_end_to_end(tmp_path: Path) -> None:
         "three": {"seeds": [0, 1]},
     }
     file, out = tmp_path / "mine.yaml", tmp_path / "out"
-    file.write_text(yaml.safe_dump({**own, "parts": parts}), encoding="utf-8")
+    about = {"parts": parts, "headline": "three", "protocol": "why.md"}
+    file.write_text(yaml.safe_dump({**own, **about}), encoding="utf-8")
+    (tmp_path / "why.md").write_text("# Because", encoding="utf-8")
     done = reproduce_study(str(file), str(out), Options(workers=1), "csv", lambda line: None)
     assert (done.failures, done.left) == (0, 0)
     assert (out / "two" / "runs" / "prenorm-d16-s1" / "summary.json").is_file()
     page = Path(done.page).read_text(encoding="utf-8")
     assert "3 of 3 parts" in page
     assert 'href="two/report.html"' in page
+    assert "number and picture above are those of part three" in page
+    assert "reproduce --study mine.yaml --out DIR" in page
+    assert "<h3>Because</h3>" in page
+    # A part's folder says as much when it is taken elsewhere.
+    assert (out / "two" / "protocol.md").read_text(encoding="utf-8") == "# Because"
+    part = (out / "two" / "report.html").read_text(encoding="utf-8")
+    assert "reproduce --study mine.yaml:two --out DIR" in part
     assert "study tiny" in page
     one = (out / "one" / "report.md").read_text(encoding="utf-8")
     assert "but for Full AttnRes at 2× the rate; cosine" in one

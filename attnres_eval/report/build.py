@@ -2,6 +2,7 @@
 
 import difflib
 import io
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -33,11 +34,12 @@ from attnres_eval.analysis.task_scaling import (
 from attnres_eval.analysis.time_multipliers import time_fits_table, time_multipliers_table
 from attnres_eval.errors import UserError
 from attnres_eval.records import run_folders
-from attnres_eval.report.figures import Tables, draw_figures
+from attnres_eval.report.figures import Figure, Tables, draw_figures
 from attnres_eval.report.figures_swept import draw_swept_figures
 from attnres_eval.report.formats import format_table
 from attnres_eval.report.page import Page, write_page
-from attnres_eval.report.parts_page import parts_page
+from attnres_eval.report.parts_page import Part, parts_page
+from attnres_eval.report.provenance import with_origin
 from attnres_eval.report.study_page import study_page
 from attnres_eval.sweep.folder import read_study
 from attnres_eval.sweep.parts import begun_parts, read_parts
@@ -86,10 +88,18 @@ def write_tables(tables: Tables, results: Path) -> None:
         write_table(frame, results / "tables", name)
 
 
+def study_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]:
+    """Draws every figure of a study into a folder."""
+    return [
+        *draw_figures(results, tables, folder),
+        *draw_swept_figures(results, tables, folder),
+    ]
+
+
 def build_report(results: Path) -> Path:
     """Writes tables/, figures/, report.md and report.html from the records of a study.
 
-    A study with parts gets all of this for each part, and a page over them.
+    A study with parts gets all of this for each part, and one page with all of them.
 
     Returns:
         The path of `report.html`.
@@ -99,25 +109,42 @@ def build_report(results: Path) -> Path:
     """
     parts = read_parts(results)
     if parts is None:
-        return write_page(_build(results), results)
-    described, pages = dict.fromkeys(parts.parts, ""), {}
-    for name, folder in begun_parts(results).items():
-        described[name] = read_study(folder).description
-        if any(run.finished for run in run_folders(folder)):
-            page = _build(folder)
-            pages[name] = (write_page(page, folder).relative_to(results), page)
-    return write_page(parts_page(parts.name, described, pages), results)
+        return _build(results).path
+    begun, built = begun_parts(results), {}
+    described = {name: Part(name) for name in parts.parts}
+    for name, folder in begun.items():
+        study, runs = read_study(folder), run_folders(folder)
+        finished = sum(run.finished for run in runs)
+        described[name] = Part(name, study.description, len(study.runs()), finished)
+        if finished:
+            built[name] = _build(folder)
+            described[name] = replace(described[name], page=built[name].page)
+    page = parts_page(parts.name, list(described.values()), parts.headline)
+    tables = [file for one in built.values() for file in one.tables]
+    return write_page(with_origin(page, results, parts.name, tables), results)
 
 
-def _build(results: Path) -> Page:
+@dataclass(frozen=True)
+class _Built:
+    """The report of one study."""
+
+    page: Page
+    """Without what is about its folder."""
+    tables: list[Path]
+    """The CSV files."""
+    path: Path
+    """Of `report.html`."""
+
+
+def _build(results: Path) -> _Built:
     collected = collect(results)
     tables = study_tables(collected)
     write_tables(tables, results)
-    figures = [
-        *draw_figures(collected, tables, results / "figures"),
-        *draw_swept_figures(collected, tables, results / "figures"),
-    ]
-    return study_page(collected, tables, figures)
+    figures = study_figures(collected, tables, results / "figures")
+    page = study_page(collected, tables, figures)
+    files = [results / "tables" / f"{name}.csv" for name in tables]
+    whole = with_origin(page, results, collected.study.name, files)
+    return _Built(page, files, write_page(whole, results))
 
 
 def export_table(results: Path, table: str, fmt: str = "table") -> str:
@@ -129,9 +156,13 @@ def export_table(results: Path, table: str, fmt: str = "table") -> str:
         fmt: one of `attnres_eval.report.formats.FORMATS`.
 
     Raises:
-        UserError: not a results folder, no such table, or no such format.
+        UserError: not a results folder, one of parts, no such table, or no such format.
     """
     folder = results / "tables"
+    parts = read_parts(results)
+    if parts is not None:
+        named = ", ".join(str(results / name) for name in parts.parts)
+        raise UserError(f"{results} holds parts, each with its own tables: name one of {named}")
     if not folder.is_dir():
         build_report(results)
     known = sorted(file.stem for file in folder.glob("*.csv"))

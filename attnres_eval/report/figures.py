@@ -1,8 +1,7 @@
 """The figures of a study: each as PNG and SVG, in a light and a dark theme."""
 
-import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
 from attnres_eval.report import words, words_depth, words_paired, words_time
+from attnres_eval.report.output import contents, drawn, themes
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
 from attnres_eval.report.plot_depth import LINEAR_UP_TO, draw_depth, has_bands
 from attnres_eval.report.plot_differences import draw_differences
@@ -31,7 +31,7 @@ from attnres_eval.report.select import (
     of_model,
     primary_scores,
 )
-from attnres_eval.report.style import THEMES, Theme, label_title, themed
+from attnres_eval.report.style import THEMES, Theme, label_title
 from attnres_eval.report.words_differences import at_largest_size, difference_headline
 from attnres_eval.variants import FAMILIES, VARIANTS
 
@@ -54,22 +54,30 @@ class Figure:
     """How to read it."""
     alt: str
     """What it shows, for those who cannot see it."""
+    folder: str = field(default="figures", kw_only=True)
+    """Where its files are, from the page's folder."""
+    wide: bool = field(default=True, kw_only=True)
+    """Whether it has the width of a page's text, and not of one of two columns."""
 
     def file(self, theme: Theme, suffix: str) -> str:
         """The name of one of its files."""
         return f"{self.name}{'' if theme.name == 'light' else '-' + theme.name}.{suffix}"
 
+    def files(self) -> list[str]:
+        """The names of all its files on a page."""
+        return [self.file(theme, suffix) for theme in THEMES for suffix in ("svg", "png")]
+
 
 def save_figure(figure: Figure, draw: Callable[[Theme], Drawing], folder: Path) -> Figure:
-    """Draws a figure in every theme and writes it; the bytes depend on the numbers alone."""
-    for theme in THEMES:
-        drawing = draw(theme)
-        with themed(theme):
-            for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-                content = io.BytesIO()
-                drawing.savefig(content, format=suffix, metadata=metadata)
-                write_bytes(folder / figure.file(theme, suffix), content.getvalue())
-    return figure
+    """Draws a figure in every theme and writes it; the bytes depend on the numbers alone.
+
+    Inside of `attnres_eval.report.output.saving_as` it has the look and the formats named there.
+    """
+    for theme in themes():
+        drawing, wide = drawn(draw, theme)
+        for suffix, content in contents(drawing, theme):
+            write_bytes(folder / figure.file(theme, suffix), content)
+    return replace(figure, wide=wide)
 
 
 def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]:

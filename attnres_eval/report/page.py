@@ -12,6 +12,7 @@ import pandas as pd
 from attnres_eval.analysis.tables import MISSING, display, is_numeric
 from attnres_eval.files import write_text
 from attnres_eval.report.figures import Figure
+from attnres_eval.report.markup import rendered_markdown
 from attnres_eval.report.style import DARK, LIGHT, label_title
 
 Column = str | tuple[str, str]
@@ -40,11 +41,24 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     page: str = ""
     """Where a page of its own is, from this one."""
+    level: int = 2
+    """Of its heading; a section of level 3 belongs to the one of level 2 before it."""
+    within: str = ""
+    """The part of a study that it is about, on a page over several; sections of two parts may
+    have one heading."""
+    closing: bool = False
+    """Whether it is about all that stands before it: at the end of a page over several parts
+    there is one of its heading for all of them."""
+    commands: list[str] = field(default_factory=list)
+    """Command lines, shown below the paragraphs."""
+    markup: str = ""
+    """A text of its own in Markdown, shown when asked."""
 
     @property
     def anchor(self) -> str:
-        """Its name in links."""
-        return re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
+        """Its name in links. Neither a part nor a heading's short form has a dot."""
+        short = re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
+        return f"{self.within}.{short}" if self.within else short
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,17 @@ class Page:
         "Tables lie beside this page in tables/ as CSV, JSON, Markdown and LaTeX, figures in"
         " figures/ as SVG and PNG."
     )
+
+    @property
+    def contents(self) -> list[tuple[Section, list[Section]]]:
+        """The sections of level 2, each with those that belong to it."""
+        contents: list[tuple[Section, list[Section]]] = []
+        for section in self.sections:
+            if section.level == 2 or not contents:
+                contents.append((section, []))
+            else:
+                contents[-1][1].append(section)
+        return contents
 
 
 def read_table(
@@ -100,14 +125,14 @@ def _cells(frame: pd.DataFrame, column: Column) -> list[str]:
 
 
 def write_page(page: Page, folder: Path) -> Path:
-    """Writes `report.html` and `report.md`, whose figures lie in `figures/`.
+    """Writes `report.html` and `report.md`, whose figures lie in their folders below `folder`.
 
     Returns:
         The path of `report.html`.
     """
 
     def embedded(figure: Figure, dark: bool) -> str:
-        file = folder / "figures" / figure.file(DARK if dark else LIGHT, "svg")
+        file = folder / figure.folder / figure.file(DARK if dark else LIGHT, "svg")
         return "data:image/svg+xml;base64," + base64.b64encode(file.read_bytes()).decode()
 
     environment = jinja2.Environment(
@@ -118,7 +143,7 @@ def write_page(page: Page, folder: Path) -> Path:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["markdown"] = escape_markdown
+    environment.filters.update(markdown=escape_markdown, rendered=rendered_markdown)
     environment.globals.update(embedded=embedded, light=LIGHT, dark=DARK)
     for name in ("report.md", "report.html"):
         write_text(folder / name, environment.get_template(f"{name}.j2").render(page=page))

@@ -40,10 +40,15 @@ def reproduce_paper(out: Path) -> Path:
     Returns:
         The path of `report.html`.
     """
-    tables = {name: rounded(frame) for name, frame in paper_tables().items()}
+    tables = published_tables()
     write_tables(tables, out)
-    figures = {figure.name: figure for figure in _figures(tables, out / "figures")}
+    figures = {figure.name: figure for figure in published_figures(tables, out / "figures")}
     return write_page(_page(tables, figures), out)
+
+
+def published_tables() -> Tables:
+    """Every table of the published numbers, by name, rounded."""
+    return {name: rounded(frame) for name, frame in paper_tables().items()}
 
 
 def short_way(source: str) -> str:
@@ -81,7 +86,15 @@ def _scaling(tables: Tables, *, printed: bool) -> Scaling:
     )
 
 
-def _figures(tables: Tables, folder: Path) -> list[Figure]:
+def holds_published(results: Path) -> bool:
+    """Whether a folder is one that `reproduce_paper` wrote."""
+    names = {f"{name}.csv" for name in paper_tables()}
+    there = {path.name for path in (results / "tables").glob("*.csv")}
+    return names <= there and not (results / "study.json").is_file()
+
+
+def published_figures(tables: Tables, folder: Path) -> list[Figure]:
+    """Draws every figure of the published numbers, in the page's order."""
     printed, refit = _scaling(tables, printed=True), _scaling(tables, printed=False)
     ways = _ways(tables["multipliers"])
     blocks = ways[ways["variant"] == "block_attnres"]

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from attnres_eval.report.plot_scaling import WIDTH, draw_line, legend_columns, legend_inches
 from attnres_eval.report.select import AT_EQUAL_TIME, has_interval
-from attnres_eval.report.style import Style, Theme, drawn_name, label_title, styles, themed
+from attnres_eval.report.style import Style, Theme, drawn_name, label_title, points, styles, themed
 
 WIDEST = 8.0
 """The multiplier axis ends at this factor; an interval that goes on ends in an arrow head."""
@@ -165,7 +165,7 @@ def _score_panel(
     axes.set_title(
         drawn_name(f"{first['task']}\n{first['metric']}, {int(first['n_questions']):,} questions")
     )
-    axes.title.set_fontsize(10)
+    axes.title.set_fontsize(points(10))
     axes.set_yticks(range(len(labels)), [label_title(label) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)

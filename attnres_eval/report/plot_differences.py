@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from attnres_eval.report.plot_scaling import WIDTH
 from attnres_eval.report.select import has_interval
-from attnres_eval.report.style import Style, Theme, label_title, styles, themed
+from attnres_eval.report.style import Style, Theme, label_title, points, styles, themed
 
 FAR = 4.0
 """A difference beyond this many times the third quartile is drawn at the edge, as a number."""
@@ -94,7 +94,7 @@ def _heading(axes: Axes, family: str, place: int, theme: Theme) -> None:
         family.capitalize(),
         transform=axes.get_yaxis_transform(),
         va="center",
-        fontsize=10,
+        fontsize=points(10),
         fontstyle="italic",
         color=theme.quiet,
         bbox={"facecolor": theme.page, "linewidth": 0, "pad": 1.5},
@@ -135,7 +135,7 @@ def _difference(
             textcoords="offset points",
             ha="right" if right else "left",
             va="center",
-            fontsize=10,
+            fontsize=points(10),
         )
         return
     sure = has_interval(row)

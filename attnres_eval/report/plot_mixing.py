@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from attnres_eval.analysis.depth import ATTENTION
 from attnres_eval.analysis.intervals import Array
 from attnres_eval.report.plot_scaling import WIDTH
-from attnres_eval.report.style import Theme, label_title, themed
+from attnres_eval.report.style import Theme, label_title, points, themed
 
 MOST_WIDE = 4
 """With more variants than this two share a row."""
@@ -155,8 +155,10 @@ def _draw_pair(
             axes.set_xlabel("Source")
     first, second = pair
     factor = "" if shown.scale == 1 else f" (×{shown.scale:g})"
-    first.set_title(f"{label_title(shown.label)}{factor}\nby attention", fontsize=10, loc="left")
-    second.set_title("by MLPs, output", fontsize=10, loc="left")
+    first.set_title(
+        f"{label_title(shown.label)}{factor}\nby attention", fontsize=points(10), loc="left"
+    )
+    second.set_title("by MLPs, output", fontsize=points(10), loc="left")
     readers = [str(reader) for reader in shown.attention.index]
     _ticks(first, readers)
     _ticks(second, [*(str(reader) for reader in shown.mlp.index[:-1]), "out"])

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from attnres_eval.report.plot_differences import ROW_INCHES, signed
 from attnres_eval.report.plot_scaling import WIDTH
 from attnres_eval.report.select import has_interval
-from attnres_eval.report.style import Style, Theme, label_title, styles, themed
+from attnres_eval.report.style import Style, Theme, label_title, points, styles, themed
 
 PANEL_COLUMNS = 3
 ABOVE = 0.25
@@ -102,7 +102,7 @@ def _rate_curve(axes: Axes, own: pd.DataFrame, look: Style, top: float, *, quiet
                 textcoords="offset points",
                 ha="center",
                 va="top",
-                fontsize=9,
+                fontsize=points(9),
             )
 
 

@@ -17,7 +17,14 @@ from numpy.typing import ArrayLike
 
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.report.select import Curve, has_interval
-from attnres_eval.report.style import Style, Theme, label_title, styles, themed
+from attnres_eval.report.style import (
+    Style,
+    Theme,
+    label_title,
+    most_columns,
+    styles,
+    themed,
+)
 
 WIDTH = 7.0
 """Inches, of every figure."""
@@ -140,7 +147,7 @@ def draw_upright_intervals(axes: Axes, x: ArrayLike, rows: pd.DataFrame, look: S
 
 def legend_columns(n_names: int) -> int:
     """Columns of a legend as wide as the figure."""
-    return 2 if n_names == 4 else min(3, n_names)
+    return 2 if n_names == 4 and most_columns() > 1 else min(most_columns(), n_names)
 
 
 def legend_inches(n_names: int) -> float:

@@ -91,8 +91,8 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
             "Speed", paragraphs(words.speed_sentences(results, tables["cells"])), shown("speed")
         ),
         *_inside(results, tables, shown("depth", "mixing")),
-        Section("How to read this", list(words.CONVENTIONS)),
-        Section("Provenance", _provenance(results)),
+        Section("How to read this", list(words.CONVENTIONS), closing=True),
+        Section("Provenance", _provenance(results), closing=True),
     ]
     return Page(
         title=f"attnres-eval: study {results.study.name}",

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +94,46 @@ def label_title(label: str) -> str:
     return title if base == label else f"{title} at {scale:g}× the rate"
 
 
+MOST_COLUMNS = 3
+"""Of a legend as wide as a page's text."""
+
+_SCALE: ContextVar[float] = ContextVar("scale", default=1.0)
+_COLUMNS: ContextVar[int] = ContextVar("columns", default=MOST_COLUMNS)
+
+
+@contextlib.contextmanager
+def scaled(scale: float, columns: int) -> Iterator[None]:
+    """Draws letters, lines and markers at so many times their size on a page.
+
+    Args:
+        scale: the factor.
+        columns: of a legend, at most.
+    """
+    tokens = _SCALE.set(scale), _COLUMNS.set(columns)
+    try:
+        yield
+    finally:
+        _SCALE.reset(tokens[0])
+        _COLUMNS.reset(tokens[1])
+
+
+def points(size: float) -> float:
+    """A size of letters or markers, in points, as it is to be drawn now."""
+    return size * _SCALE.get()
+
+
+def most_columns() -> int:
+    """How many columns a legend may have now."""
+    return _COLUMNS.get()
+
+
+SCALED = (
+    *("axes.labelsize", "axes.titlesize", "font.size", "legend.fontsize", "lines.linewidth"),
+    *("lines.markersize", "xtick.labelsize", "ytick.labelsize"),
+)
+"""Settings of `themed` in points."""
+
+
 @contextlib.contextmanager
 def themed(theme: Theme) -> Iterator[None]:
     """Draws in a theme, whatever the user's own matplotlib settings; bytes of SVG are fixed."""
@@ -119,6 +160,8 @@ def themed(theme: Theme) -> Iterator[None]:
         "legend.labelcolor": theme.text,
         "lines.linewidth": 1.8,
         "lines.markersize": 6.5,
+        # TrueType: letters stay text, and publishers take no other kind.
+        "pdf.fonttype": 42,
         "savefig.dpi": 160,
         "savefig.facecolor": theme.page,
         "svg.fonttype": "path",
@@ -131,6 +174,7 @@ def themed(theme: Theme) -> Iterator[None]:
         "ytick.labelcolor": theme.text,
         "ytick.labelsize": 10,
     }
+    settings |= {name: points(settings[name]) for name in SCALED}
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(settings)

@@ -81,13 +81,16 @@ def claim(results: Path, study: Study, force: bool) -> None:
         found = read_record(record, Study).model_dump(mode="json")
         if found == wanted:
             return
-        if not force:
-            changes = "; ".join(differences(found, wanted)[:5])
+        # No run depends on the words that describe a study.
+        differ = differences({**found, "description": wanted["description"]}, wanted)
+        if differ and not force:
+            changes = "; ".join(differ[:5])
             raise UserError(
                 f"{results} holds another study ({changes}); give another --out, or --force to"
                 " delete the runs that differ"
             )
-        _drop_changed_runs(results, study)
+        if differ:
+            _drop_changed_runs(results, study)
     elif _files(results) - {LOCK, HOLDER} and not force:
         raise UserError(f"{results} is not empty and holds no study; give another --out or --force")
     write_record(record, study)

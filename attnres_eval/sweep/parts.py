@@ -15,6 +15,8 @@ class Parts(Record):
     """Of the study."""
     parts: list[str]
     """Names of its folders, in the study's order. A part that was not begun has none yet."""
+    headline: str | None = None
+    """The part that the page opens with, where the study names one."""
 
 
 def parts_file(results: Path) -> Path:
@@ -38,10 +40,13 @@ def read_parts(results: Path) -> Parts | None:
     return record
 
 
-def claim_parts(results: Path, name: str, parts: Sequence[str]) -> None:
+def claim_parts(
+    results: Path, name: str, parts: Sequence[str], headline: str | None = None
+) -> None:
     """Makes `results` the folder of a study with parts.
 
-    Parts may come and go: each looks after its own folder (`attnres_eval.sweep.folder.claim`).
+    Parts may come and go: each looks after its own folder (`attnres_eval.sweep.folder.claim`), and
+    may have been run before, alone.
 
     Raises:
         UserError: it holds something else.
@@ -55,7 +60,7 @@ def claim_parts(results: Path, name: str, parts: Sequence[str]) -> None:
             )
     elif found.name != name:
         raise UserError(f"{results} holds the parts of study {found.name}; give another --out")
-    write_record(parts_file(results), Parts(name=name, parts=list(parts)))
+    write_record(parts_file(results), Parts(name=name, parts=list(parts), headline=headline))
 
 
 def begun_parts(results: Path) -> dict[str, Path]:

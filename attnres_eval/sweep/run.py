@@ -12,6 +12,7 @@ from attnres_eval.files import writing
 from attnres_eval.lock import holding
 from attnres_eval.records import Failure, RunFolder, Summary, read_record, write_record
 from attnres_eval.study import RunConfig, Study, Task
+from attnres_eval.study_file import Source
 from attnres_eval.sweep.calibration import calibrate_alone, calibration_left
 from attnres_eval.sweep.executor import Executor, Job
 from attnres_eval.sweep.folder import claim, run_folder
@@ -23,6 +24,7 @@ from attnres_eval.sweep.jobs import (
     tasks_left,
     train_run,
 )
+from attnres_eval.sweep.origin import write_origin
 from attnres_eval.sweep.progress import StudyProgress
 from attnres_eval.sweep.storage import Mirror
 
@@ -50,6 +52,7 @@ def run_study(
     results: Path,
     executor: Executor,
     *,
+    source: Source | None = None,
     force: bool = False,
     until: float | None = None,
     data_dir: Path | None = None,
@@ -62,6 +65,7 @@ def run_study(
         study: what to run.
         results: its folder; finished runs in it are kept.
         executor: who runs the jobs.
+        source: where the study comes from, to be written down in the folder.
         force: take over a folder whose study differs.
         until: when training ends, in seconds since the epoch: no run begins later, and those that
             have finished are scored. The runs then go in the study's order, so that those that are
@@ -76,20 +80,21 @@ def run_study(
             mirrors cannot be read or written.
     """
     with holding(results):
-        return _bring_up(study, results, executor, force, until, data_dir, mirror, say)
+        claim(results, study, force)
+        if source is not None:
+            write_origin(results, source)
+        return _bring_up(study, results, executor, until, data_dir, mirror, say)
 
 
 def _bring_up(
     study: Study,
     results: Path,
     executor: Executor,
-    force: bool,
     until: float | None,
     data_dir: Path | None,
     mirror: Mirror | None,
     say: Progress,
 ) -> StudyResult:
-    claim(results, study, force)
     if mirror is not None:
         mirror.push()
     url = None if mirror is None else mirror.url

@@ -27,8 +27,8 @@ from attnres_eval.files import read_json, write_json
 
 CHECKPOINT_END, RUN_END = "state.json", "summary.json"
 OURS = (
-    *("study.json", "calibration.json", "runs", "tables", "figures", "report.html", "report.md"),
-    "tracking",
+    *("study.json", "origin.json", "protocol.md", "calibration.json", "runs", "tables", "figures"),
+    *("report.html", "report.md", "tracking"),
 )
 """What lies at the top of results; whatever else does is left alone."""
 

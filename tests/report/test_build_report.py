@@ -1,61 +1,19 @@
 import csv
-import hashlib
 import io
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from fabricate import make_study
+from page_reader import hashes, read
 
 from attnres_eval.errors import UserError
 from attnres_eval.report.build import build_report, export_table
 from attnres_eval.report.page import escape_markdown, read_table
-
-VOID = {"meta", "img", "source", "br", "link", "input"}
-
-
-class Reader(HTMLParser):
-    """Collects tags and text, and checks that tags nest."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def read(page: Path) -> Reader:
-    reader = Reader()
-    reader.feed(page.read_text(encoding="utf-8"))
-    assert reader.open == []
-    return reader
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "runs" not in path.parts
-    }
 
 
 def test_report_holds_everything_and_comes_out_the_same(fabricated: Callable[..., Path]) -> None:
@@ -97,10 +55,10 @@ def test_the_page_can_be_walked(built: Path) -> None:
     assert all(link.removeprefix("#") in anchors for link in links)
     assert len(reader.all("main")) == len(reader.all("h1")) == 1
     assert reader.all("html")[0]["lang"] == "en"
-    assert len(reader.all("table")) == len(reader.all("caption")) == 10
+    assert len(reader.all("table")) == len(reader.all("caption")) == 11
     # Every table scrolls inside its own box, so that the page itself never does.
     boxes = [box for box in reader.all("div") if box.get("class") == "scroll"]
-    assert len(boxes) == 9 + 10
+    assert len(boxes) == 9 + 11
     assert all(box["tabindex"] == "0" and box["aria-label"] for box in boxes)
 
 
