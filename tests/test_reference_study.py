@@ -61,10 +61,10 @@ def test_transfer_looks_at_half_once_and_twice_the_best(best: pd.Series) -> None
     for label in study.variants:
         base = split_label(label)[0]
         found.setdefault(base, set()).add(round(width_factor(study, label, "d64"), 9))
-    assert found == {
-        name: {round(best[name] * factor, 9) for factor in (0.5, 1, 2)}
-        for name in ("prenorm", "full_attnres", "block_attnres")
-    }
+    assert set(found) == {"prenorm", "full_attnres", "block_attnres"}
+    for name, rates in found.items():
+        # A grid whose best rate was at its edge went on.
+        assert rates >= {round(best[name] * factor, 9) for factor in (0.5, 1, 2)}
 
 
 def test_no_seed_and_no_size_is_judged_by_what_chose_its_rate() -> None:
