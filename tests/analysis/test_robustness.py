@@ -100,6 +100,16 @@ def test_interpolation_by_hand() -> None:
     assert beyond == 0
 
 
+def test_interpolation_is_numpys_inside_the_baselines_losses() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        losses = list(np.exp(random.uniform(math.log(2.5), math.log(4.0), 3)))
+        found, beyond = interpolated(pairs_of([1.0, 10.0, 100.0], losses))
+        on_line = np.interp(np.log(losses), np.log([2.5, 3.0, 4.0]), np.log([100.0, 10.0, 1.0]))
+        assert found == pytest.approx(on_line - np.log([1.0, 10.0, 100.0]))
+        assert beyond == 0
+
+
 def test_losses_beyond_the_baseline_are_read_on_the_nearest_piece() -> None:
     slope = math.log(2.5 / 3.0) / math.log(10)
     lower = 2.5 * 2**slope
