@@ -250,7 +250,7 @@ class Study(Strict):
 
     def label(self, name: str) -> Label:
         """What stands behind a label of this study."""
-        return parse_label(name, self.variants[name], self.variants)
+        return parse_label(name, self.variants[name], self.variants, self.sizes)
 
     def shape(self, name: str) -> ModelShape:
         """The decoder of one size."""
@@ -301,7 +301,7 @@ class Study(Strict):
         """One run of this study."""
         behind, recipe = self.label(label), self.recipe_of(size)
         rates = {
-            name: getattr(recipe, name) * behind.learning_rate_scale
+            name: getattr(recipe, name) * behind.scale_at(size)
             for name in ("learning_rate", "muon_learning_rate")
         }
         return RunConfig(

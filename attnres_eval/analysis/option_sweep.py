@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
-from attnres_eval.labels import scaled_label
+from attnres_eval.labels import OWN, Label, scaled_label
 from attnres_eval.study import Study
 
 MIN_VALUES = 3
@@ -52,7 +52,7 @@ def swept_labels(study: Study) -> pd.DataFrame:
                     "value": float(value),
                     "variant": label,
                     "key": (behind.variant, behind.learning_rate_scale, option, rest),
-                    "sweep": scaled_label(behind.variant, behind.learning_rate_scale),
+                    "sweep": _sweep_label(behind),
                 }
             )
     frame = pd.DataFrame(rows, columns=["sweep", "option", "value", "variant", "key"])
@@ -61,6 +61,12 @@ def swept_labels(study: Study) -> pd.DataFrame:
     frame = frame.drop_duplicates(["key", "value"])
     values = frame.groupby("key")["value"].transform("nunique")
     return frame[values >= MIN_VALUES].drop(columns="key").reset_index(drop=True)
+
+
+def _sweep_label(behind: Label) -> str:
+    """A name for what the places of a sweep share: the variant, at its rate."""
+    scale = behind.learning_rate_scale
+    return scaled_label(behind.variant, scale) if isinstance(scale, float) else behind.variant + OWN
 
 
 def option_sweep_table(results: Results, differences: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from attnres_eval.labels import split_label
+from attnres_eval.labels import OWN, own_base, split_label
 from attnres_eval.variants import VARIANTS
 
 # Blue and vermilion are Okabe and Ito's. The others were searched by hue for the largest least
@@ -76,7 +76,7 @@ def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
     places.update({label: len(VARIANTS) + place for place, label in enumerate(others)})
     looks = {label: style_at(places[label], theme) for label in labels}
     for label, look in looks.items():
-        base, _ = split_label(label)
+        base = own_base(label)
         if base != label and base in places:
             looks[label] = replace(look, colour=style_at(places[base], theme).colour)
     return looks
@@ -89,9 +89,13 @@ def drawn_name(name: str) -> str:
 
 def label_title(label: str) -> str:
     """What a reader calls a label: the variant's title, or the label itself, and its rate."""
-    base, scale = split_label(label)
+    base = own_base(label)
     title = VARIANTS[base].title if base in VARIANTS else base
-    return title if base == label else f"{title} at {scale:g}× the rate"
+    if base == label:
+        return title
+    if label.endswith(OWN):
+        return f"{title} at its own rate"
+    return f"{title} at {split_label(label)[1]:g}× the rate"
 
 
 MOST_COLUMNS = 3

@@ -237,11 +237,14 @@ def one_rate(study: Study) -> bool:
 def _own_rates(study: Study) -> str:
     """Which labels have another rate, as a clause; empty where none has."""
     scales = {name: study.label(name).learning_rate_scale for name in study.variants}
-    own = [
-        label_title(name) + ("" if split_label(name)[0] != name else f" at {scale:g}× the rate")
-        for name, scale in scales.items()
-        if scale != 1
-    ]
+    own = []
+    for name, scale in scales.items():
+        if isinstance(scale, tuple):
+            rates = listed([f"{factor:.3g}× at {size}" for size, factor in scale])
+            own.append(f"{label_title(name)} ({rates})")
+        elif scale != 1:
+            named = split_label(name)[0] != name
+            own.append(label_title(name) + ("" if named else f" at {scale:g}× the rate"))
     return f" but for {listed(own)}" if own else ""
 
 
