@@ -114,14 +114,14 @@ def _scale(label: str, scale: Any, sizes: Collection[str]) -> float | tuple[tupl
     if not isinstance(scale, dict):
         if label.endswith(OWN):
             raise ValueError(
-                f"variants.{label}: by its name it has a learning rate of its own at each size, which"
-                " learning_rate_scale does not name by size; give it another name"
+                f"variants.{label}: by its name it has a learning rate of its own at each size,"
+                " which learning_rate_scale does not name by size; give it another name"
             )
         return checked_scale(label, scale)
     if set(scale) != set(sizes):
         raise ValueError(
-            f"variants.{label}: learning_rate_scale names the sizes {', '.join(map(str, scale))}; the"
-            f" study has {', '.join(sizes)}"
+            f"variants.{label}: learning_rate_scale names the sizes"
+            f" {', '.join(map(str, scale))}; the study has {', '.join(sizes)}"
         )
     return tuple((size, checked_scale(label, scale[size])) for size in sizes)
 
@@ -144,7 +144,9 @@ def parse_label(
     variant = own.pop("variant", label)
     scale = _scale(label, own.pop("learning_rate_scale", 1.0), sizes)
     base, named = split_label(label)
-    if base != label and not (isinstance(scale, float) and math.isclose(named, scale, rel_tol=1e-5)):
+    if base != label and not (
+        isinstance(scale, float) and math.isclose(named, scale, rel_tol=1e-5)
+    ):
         found = f"{scale:g} times" if isinstance(scale, float) else "another at each size"
         raise ValueError(
             f"variants.{label}: by its name its learning rate is {named:g} times the recipe's, by"

@@ -45,6 +45,33 @@ def test_a_list_of_rates_is_a_label_each() -> None:
     assert again == study
 
 
+def test_a_rate_of_its_own_at_each_size() -> None:
+    study = parse_study(
+        """
+name: own
+variants:
+  prenorm:
+  mhc: {learning_rate_scale: [1, 2, {b: 0.5, a: 3}]}
+  mine: {variant: mhc, learning_rate_scale: {a: 1, b: 4}}
+sizes: {a: {d_model: 16, n_layers: 4, n_heads: 1}, b: {d_model: 32, n_layers: 4, n_heads: 1}}
+seeds: [0]
+recipe: {learning_rate: 0.01, learning_rate_width: 16}
+""",
+        "own.yaml",
+    )
+    assert list(study.variants) == ["prenorm", "mhc", "mhc_x2", "mhc_own", "mine"]
+    rates = {(run.label, run.size): run.learning_rate for run in study.runs()}
+    assert rates["mhc_own", "a"] == pytest.approx(0.03)
+    assert rates["mhc_own", "b"] == pytest.approx(0.0025)
+    assert rates["mine", "a"] == pytest.approx(0.01)
+    assert rates["mine", "b"] == pytest.approx(0.02)
+    assert Study.model_validate(study.model_dump(mode="json")) == study
+    assert label_title("mhc_own") == "mHC at its own rate"
+    looks = styles(["mhc", "mhc_own"], LIGHT)
+    assert looks["mhc_own"].colour == looks["mhc"].colour
+    assert looks["mhc_own"] != looks["mhc"]
+
+
 def test_names_say_the_rate() -> None:
     assert split_label("mhc_x0.25") == ("mhc", 0.25)
     assert split_label("x0_lambdas") == ("x0_lambdas", 1.0)
@@ -60,6 +87,12 @@ def test_names_say_the_rate() -> None:
         ("{prenorm: , a_x2: {variant: mhc, learning_rate_scale: 3}}", "give it another name"),
         ("{prenorm: , a_x1: {variant: mhc, learning_rate_scale: 3}}", "give it another name"),
         ("{prenorm: {flops_of: mhc}}", "no other label"),
+        ("{prenorm: {learning_rate_scale: {b: 2}}}", "names the sizes b; the study has a"),
+        ("{prenorm: {learning_rate_scale: {a: 2, b: 1}}}", "names the sizes a, b; the study has a"),
+        ("{prenorm: {learning_rate_scale: {a: 0}}}", "no number between"),
+        ("{prenorm: , mhc_own: {variant: mhc}}", "not name by size; give it another name"),
+        ("{prenorm: , mhc_x2: {variant: mhc, learning_rate_scale: {a: 2}}}", "another at each"),
+        ("{prenorm: {learning_rate_scale: [{a: 2}, {a: 1}]}}", "stands there twice"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(variants: str, message: str) -> None:

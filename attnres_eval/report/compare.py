@@ -28,12 +28,13 @@ from attnres_eval.report.plot_compare import draw_multipliers
 from attnres_eval.report.select import headline_variant
 from attnres_eval.report.study_page import study_page
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import CONVENTIONS, PUBLISHED_VARIANT, listed
+from attnres_eval.report.words import CONVENTIONS, listed
 from attnres_eval.report.words_compare import (
     agreement_sentences,
     comparability_sentences,
     compare_headline,
 )
+from attnres_eval.report.words_published import PUBLISHED_VARIANT
 from attnres_eval.sweep.parts import begun_parts, read_parts
 from attnres_eval.sweep.storage import is_url
 

@@ -33,6 +33,7 @@ from attnres_eval.report.select import (
 )
 from attnres_eval.report.style import THEMES, Theme, label_title
 from attnres_eval.report.words_differences import at_largest_size, difference_headline
+from attnres_eval.report.words_published import PUBLISHED_VARIANT
 from attnres_eval.variants import FAMILIES, VARIANTS
 
 MOST_CHECKED = 6
@@ -165,7 +166,7 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
     timed = not of_model(tables["time_multipliers"]).dropna(subset=["multiplier"]).empty
     if rows["variant"].nunique() > MOST_CHECKED:
         rows = rows[rows["main"]]
-    published = PRINTED_MULTIPLIER if words.PUBLISHED_VARIANT in set(rows["variant"]) else None
+    published = PRINTED_MULTIPLIER if PUBLISHED_VARIANT in set(rows["variant"]) else None
     findings = [
         f"{label_title(row['variant'])}"
         f"{' ' + AT_EQUAL_TIME if row['model'] == AT_EQUAL_TIME else ''} {row['multiplier']:.2f}"

@@ -23,6 +23,7 @@ from attnres_eval.report.time_section import time_section
 from attnres_eval.report.views import view
 from attnres_eval.report.words_depth import depth_sentences
 from attnres_eval.report.words_differences import difference_headline, difference_sentences
+from attnres_eval.report.words_published import published_comparison
 from attnres_eval.report.words_robustness import robustness_sentences
 from attnres_eval.report.words_scores import score_sentences
 
@@ -52,7 +53,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
             "Compute multipliers",
             paragraphs(
                 words.multiplier_sentences(results, multipliers),
-                words.published_comparison(multipliers),
+                published_comparison(multipliers),
             ),
             shown("multipliers"),
             [

@@ -8,15 +8,11 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import CONFIDENCE
 from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.cost import PFLOPS_DAY, matrix_parameters
-from attnres_eval.labels import split_label
-from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
+from attnres_eval.labels import own_base, split_label
 from attnres_eval.report.plot_compare import short_count
 from attnres_eval.report.select import has_interval, main_row, of_model
 from attnres_eval.report.style import label_title
 from attnres_eval.study import Study
-
-PUBLISHED_VARIANT = "block_attnres"
-"""The variant whose multiplier is published."""
 
 MOST_NAMED = 6
 """More findings than this are left to the table."""
@@ -67,10 +63,14 @@ def verdict(row: pd.Series, what: str = "compute") -> str:
 
 
 def headline(results: Results, multipliers: pd.DataFrame, variant: str | None) -> str:
-    """The report's first sentence."""
+    """The report's first sentence, and the same at the variant's own rate where that was run."""
     base = label_title(results.study.baseline)
     if variant is None:
         return f"No compute multiplier over {base} can be stated from these runs."
+    return _finding(base, multipliers, variant) + at_own_rate(multipliers, variant)
+
+
+def _finding(base: str, multipliers: pd.DataFrame, variant: str) -> str:
     row = main_row(multipliers, variant)
     name = label_title(variant)
     at = f"at {power_of_ten(row['target_compute_flops'])} FLOPs"
@@ -83,6 +83,25 @@ def headline(results: Results, multipliers: pd.DataFrame, variant: str | None) -
     if row["ci_high"] < 1:
         return f"{name} costs compute here: {needs} {at} ({sure})."
     return f"{name} cannot be told from {base} here: {needs} {at}, but the {sure} contains 1."
+
+
+def at_own_rate(multipliers: pd.DataFrame, variant: str) -> str:
+    """The multiplier of a variant at its own rate, as a sentence behind its first one.
+
+    Empty where it was run at no other rate, or at several.
+    """
+    known = of_model(multipliers).dropna(subset=["multiplier"])["variant"]
+    others = [name for name in known if name != variant and own_base(name) == variant]
+    if len(others) != 1:
+        return ""
+    first, own = main_row(multipliers, variant), main_row(multipliers, others[0])
+    sure = f"95% interval {interval(own)}" if has_interval(own) else "no interval"
+    text = f" {label_title(others[0])}: {own['multiplier']:.2f} times ({sure})"
+    if not has_interval(first) or not has_interval(own):
+        return f"{text}."
+    if verdict(first) == verdict(own):
+        return f"{text}, which {verdict(own)} too."
+    return f"{text}, which {verdict(own)}: the learning rate decides."
 
 
 def multiplier_sentences(results: Results, multipliers: pd.DataFrame) -> list[str]:
@@ -133,31 +152,6 @@ def multiplicity(multipliers: pd.DataFrame) -> list[str]:
 def by_luck(n: int) -> str:
     """How many of `n` 95% intervals would exclude the truth by chance."""
     return f"about {n * (1 - CONFIDENCE):.2g} of {n} would by luck alone if none truly did"
-
-
-def published_comparison(multipliers: pd.DataFrame) -> str:
-    """Block AttnRes beside its published multiplier; empty where it was not run."""
-    rows = of_model(multipliers).dropna(subset=["multiplier"])
-    rows = rows[rows["variant"] == PUBLISHED_VARIANT]
-    if rows.empty:
-        return ""
-    row = rows.iloc[0]
-    ratio = TARGET_PFLOPS_DAYS / row["target_compute_pflops_days"]
-    ratio_words = f"{float(f'{ratio:.2g}'):,.0f}" if ratio < 1e6 else power_of_ten(ratio)
-    text = (
-        f"Published ({SOURCE}): {PRINTED_MULTIPLIER:g} for Block AttnRes at"
-        f" {TARGET_PFLOPS_DAYS:g} PFLOP/s-days, about {ratio_words} times the"
-        " compute compared here."
-    )
-    if has_interval(row):
-        if row["ci_low"] > PRINTED_MULTIPLIER:
-            place = "lies above"
-        elif row["ci_high"] < PRINTED_MULTIPLIER:
-            place = "lies below"
-        else:
-            place = "contains"
-        text += f" The interval found here {place} it."
-    return text + " Neither number speaks for the other's scale."
 
 
 def run_sentences(results: Results) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.report import words
+from attnres_eval.report.words_published import published_comparison
 from attnres_eval.report.words_scores import score_sentences
 
 TRUTH = {"block_attnres": 1.4, "full_attnres": 0.7}
@@ -78,22 +79,55 @@ def test_no_multiplier_at_one_size(analysed: Callable[..., Any]) -> None:
     assert "No compute multiplier" in text
     sentences = words.multiplier_sentences(made.results, made.tables["multipliers"])
     assert all("no multiplier" in sentence for sentence in sentences)
-    assert words.published_comparison(made.tables["multipliers"]) == ""
+    assert published_comparison(made.tables["multipliers"]) == ""
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "place"),
-    [(1.2, 1.3, "contains"), (1.3, 1.4, "lies above"), (1.0, 1.2, "lies below")],
+    ("low", "high", "place", "outcome"),
+    [
+        (1.2, 1.3, "contains", "reproduced"),
+        (1.3, 1.4, "lies above", "a saving of another size"),
+        (1.05, 1.2, "lies below", "a saving of another size"),
+        (1.0, 1.2, "lies below", "not reproduced at this scale"),
+        (0.8, 0.9, "lies below", "not reproduced at this scale, a loss"),
+        (0.9, 1.3, "contains", "cannot be told from 1 or from 1.25 at this scale"),
+    ],
 )
-def test_comparison_with_the_published_number(low: float, high: float, place: str) -> None:
-    text = words.published_comparison(multiplier_row(ci_low=low, ci_high=high))
-    assert f"found here {place} it" in text
+def test_comparison_with_the_published_number(
+    low: float, high: float, place: str, outcome: str
+) -> None:
+    text = published_comparison(multiplier_row(ci_low=low, ci_high=high))
+    assert f"found here {place} it: {outcome}. " in text
     assert "56,000 times the compute" in text
     assert "refut" not in text
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((1.02, 1.3), "1.10 times (95% interval 1.02 to 1.30), which saves compute too."),
+        ((0.7, 0.9), "which costs compute: the learning rate decides."),
+        ((0.9, 1.3), "which cannot be told from the baseline: the learning rate decides."),
+        ((np.nan, np.nan), "1.10 times (no interval)."),
+    ],
+)
+def test_own_rate_stands_beside_the_headline(
+    ends: tuple[float, float], said: str, analysed: Callable[..., Any]
+) -> None:
+    own = multiplier_row(variant="block_attnres_own", ci_low=ends[0], ci_high=ends[1])
+    table = pd.concat([multiplier_row(), own])
+    text = words.headline(analysed().results, table, "block_attnres")
+    assert text.startswith("Block AttnRes saves compute here")
+    assert f" Block AttnRes at its own rate: {'1.10 times' if said[0] != '1' else ''}" in text
+    assert text.endswith(said)
+    several = pd.concat([table, multiplier_row(variant="block_attnres_x2")])
+    assert "own rate" not in words.headline(analysed().results, several, "block_attnres")
+    if not np.isnan(ends[0]):
+        assert published_comparison(table).count(" found here ") == 2
+
+
 def test_published_number_without_an_interval_here() -> None:
-    text = words.published_comparison(multiplier_row(ci_low=np.nan, ci_high=np.nan))
+    text = published_comparison(multiplier_row(ci_low=np.nan, ci_high=np.nan))
     assert "1.25" in text
     assert "interval" not in text
 

@@ -1,0 +1,48 @@
+"""The multipliers found here beside the published one."""
+
+import pandas as pd
+
+from attnres_eval.labels import own_base
+from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
+from attnres_eval.report.select import has_interval, of_model
+from attnres_eval.report.style import label_title
+from attnres_eval.report.words import power_of_ten
+
+PUBLISHED_VARIANT = "block_attnres"
+"""The variant whose multiplier is published."""
+
+
+def published_comparison(multipliers: pd.DataFrame) -> str:
+    """Block AttnRes beside its published multiplier; empty where it was not run."""
+    rows = of_model(multipliers).dropna(subset=["multiplier"])
+    rows = rows[rows["variant"].map(own_base) == PUBLISHED_VARIANT]
+    if rows.empty:
+        return ""
+    ratio = TARGET_PFLOPS_DAYS / rows["target_compute_pflops_days"].iloc[0]
+    ratio_words = f"{float(f'{ratio:.2g}'):,.0f}" if ratio < 1e6 else power_of_ten(ratio)
+    text = (
+        f"Published ({SOURCE}): {PRINTED_MULTIPLIER:g} for Block AttnRes at"
+        f" {TARGET_PFLOPS_DAYS:g} PFLOP/s-days, about {ratio_words} times the"
+        " compute compared here."
+    )
+    sure = [row for _, row in rows.iterrows() if has_interval(row)]
+    for row in sure:
+        which = f" of {label_title(row['variant'])}" if len(sure) > 1 else ""
+        text += f" The interval{which} found here {_place(row)} it: {outcome(row)}."
+    return text + " Neither number speaks for the other's scale."
+
+
+def _place(row: pd.Series) -> str:
+    if row["ci_low"] > PRINTED_MULTIPLIER:
+        return "lies above"
+    return "lies below" if row["ci_high"] < PRINTED_MULTIPLIER else "contains"
+
+
+def outcome(row: pd.Series) -> str:
+    """What an interval says of the published multiplier, by the rule of docs/protocol.md."""
+    if row["ci_low"] > 1:
+        held = row["ci_low"] <= PRINTED_MULTIPLIER <= row["ci_high"]
+        return "reproduced" if held else "a saving of another size"
+    if row["ci_high"] >= PRINTED_MULTIPLIER:
+        return "cannot be told from 1 or from 1.25 at this scale"
+    return "not reproduced at this scale" + (", a loss" if row["ci_high"] < 1 else "")
