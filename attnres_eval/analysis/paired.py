@@ -54,7 +54,7 @@ MCNEMAR_COLUMNS = [
 ]
 
 
-def _pairs(
+def pairs(
     results: Results, answers: pd.DataFrame, by: list[str]
 ) -> Iterator[tuple[tuple[str, ...], str, pd.DataFrame, pd.DataFrame]]:
     """Each group of answers: its keys, each variant in it, its rows and the baseline's."""
@@ -82,10 +82,10 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
         answers: `attnres_eval.analysis.questions.answers`.
     """
     rows = []
-    for (size, task, metric), label, ours, theirs in _pairs(
+    for (size, task, metric), label, ours, theirs in pairs(
         results, answers, ["size", "task", "metric"]
     ):
-        difference = _difference(ours, theirs)
+        difference = paired_differences(ours, theirs)
         if len(difference):
             about = {"task": task, "variant": label, "size": size, "metric": metric}
             rows.append(about | _row(difference, metric))
@@ -97,7 +97,7 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     """Questions by seeds that both have, of the rows of one task and metric of `answers`.
 
     Without a seed that both have there are no rows either.
@@ -137,12 +137,12 @@ def _row(
 def _pooled(results: Results, answers: pd.DataFrame) -> list[dict[str, object]]:
     """Means over the tasks that have a metric, where there are several."""
     rows = []
-    for (size, metric), label, ours, theirs in _pairs(
+    for (size, metric), label, ours, theirs in pairs(
         results, answers[answers["metric"].isin(["acc", *FINE])], ["size", "metric"]
     ):
         tasks = {}
         for task, part in ours.groupby("task", sort=False):
-            tasks[task] = _difference(part, theirs[theirs["task"] == task])
+            tasks[task] = paired_differences(part, theirs[theirs["task"] == task])
         tasks = {task: part for task, part in tasks.items() if len(part)}
         if len(tasks) < 2:
             continue
@@ -161,10 +161,10 @@ def mcnemar_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     right_or_wrong = answers[answers["metric"].isin(ACCURACY)]
-    for (size, task, metric), label, ours, theirs in _pairs(
+    for (size, task, metric), label, ours, theirs in pairs(
         results, right_or_wrong, ["size", "task", "metric"]
     ):
-        difference = _difference(ours, theirs)
+        difference = paired_differences(ours, theirs)
         for seed in difference.columns:
             test = mcnemar(int((difference[seed] > 0).sum()), int((difference[seed] < 0).sum()))
             rows.append(

@@ -16,6 +16,8 @@ from attnres_eval.analysis.frames import (
     losses_table,
     multipliers_table,
 )
+from attnres_eval.analysis.gains import gains_table
+from attnres_eval.analysis.growth import growth_table
 from attnres_eval.analysis.option_sweep import option_sweep_table
 from attnres_eval.analysis.paired import mcnemar_table, paired_table
 from attnres_eval.analysis.pooled import differences_table
@@ -76,7 +78,9 @@ def study_tables(results: Results) -> Tables:
         "task_scaling": task_scaling_table(results, scores),
         "task_multipliers": task_multipliers_table(results, scores),
         "steps": steps_table(benchmarks, paired),
+        "reasoning_gains": gains_table(results, answered),
         "depth": depth_table(results),
+        "growth": growth_table(results),
         "mixing": mixing_table(results),
     }
     return {name: rounded(frame) for name, frame in tables.items()}

@@ -143,12 +143,17 @@ def _on_benchmarks(
     if len(tables["steps"]):
         size = words_paired.largest_scored(results, tables["steps"])
         steps = tables["steps"][tables["steps"]["size"] == size]
+        gains = tables["reasoning_gains"]
+        own = gains[gains["size"] == size]
         sections.append(
             Section(
                 "Accuracy over reasoning steps",
-                paragraphs(words_paired.steps_sentences(steps)),
+                paragraphs(words_paired.steps_sentences(steps), words_paired.gains_sentences(own)),
                 shown("steps"),
-                [view("steps", tables["steps"])],
+                [
+                    *([view("reasoning_gains", gains)] if len(gains) else []),
+                    view("steps", tables["steps"]),
+                ],
             )
         )
     return sections
@@ -158,9 +163,9 @@ def _inside(results: Results, tables: Tables, figures: list[Figure]) -> list[Sec
     """The section on inspections; none where nothing was inspected."""
     if tables["depth"].empty:
         return []
-    sentences = depth_sentences(results, tables["depth"], tables["mixing"])
-    table = view("depth", tables["depth"])
-    return [Section("Inside the networks", paragraphs(sentences), figures, [table])]
+    sentences = depth_sentences(results, tables["depth"], tables["growth"], tables["mixing"])
+    shown = [view("growth", tables["growth"]), view("depth", tables["depth"])]
+    return [Section("Inside the networks", paragraphs(sentences), figures, shown)]
 
 
 def _number(

@@ -293,6 +293,35 @@ VIEWS = {
         },
         folded_when_long=True,
     ),
+    "reasoning_gains": View(
+        "Gain in accuracy over the baseline on tasks with a number of steps, minus that on others",
+        {
+            "Variant": "variant",
+            "Size": "size",
+            "Tasks with steps": "n_reasoning",
+            "Others": "n_other",
+            "Questions": "n_questions",
+            "Seeds": "n_seeds",
+            "Gain with steps": "reasoning_gain",
+            "Gain on the others": "other_gain",
+            "Difference": "difference",
+            "95% interval": ("ci_low", "ci_high"),
+            "p": "p",
+        },
+    ),
+    "growth": View(
+        "Growth from the first MLP to the last, and over the baseline's by the same seed",
+        {
+            "Variant": "variant",
+            "Size": "size",
+            "Measure": "measure",
+            "Seeds": "n_seeds",
+            "Growth": "growth",
+            "95% interval": ("growth_low", "growth_high"),
+            "Over the baseline's": "relative",
+            "95% interval of it": ("relative_low", "relative_high"),
+        },
+    ),
     "differences": View(
         "Paired differences to the baseline, noise pooled over variants; time, memory and FLOPs"
         " are multiples of the baseline's, parameters a share of its own",

@@ -5,13 +5,15 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.depth import MLP, OUTPUT
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import counted, listed
+from attnres_eval.report.words import counted, interval, listed
 
 MOST_NAMED = 6
 """With more variants than this the sentences name the two ends alone."""
 
 
-def depth_sentences(results: Results, depth: pd.DataFrame, mixing: pd.DataFrame) -> list[str]:
+def depth_sentences(
+    results: Results, depth: pd.DataFrame, growth: pd.DataFrame, mixing: pd.DataFrame
+) -> list[str]:
     """What was inspected, and what stands out of it."""
     tokens = sorted({record.tokens for record in results.inspections.values()})
     sizes = listed(list(dict.fromkeys(depth["size"])))
@@ -20,6 +22,7 @@ def depth_sentences(results: Results, depth: pd.DataFrame, mixing: pd.DataFrame)
         f" {listed([f'{count:,}' for count in tokens])} held-out tokens. Sublayers are numbered"
         " from 1; 0 is the embedding.",
         *growths(depth),
+        *bounded(growth, label_title(results.study.baseline)),
         *costs(depth),
         *readings(mixing),
         "These are descriptions of the networks: a variant that differs here need not be better"
@@ -38,6 +41,25 @@ def growths(depth: pd.DataFrame) -> list[str]:
             values = _by_variant(ratios, "{:.3g}")
             sentences.append(f"RMS of the {name} of the last MLP over that of the first: {values}.")
     return sentences
+
+
+def bounded(growth: pd.DataFrame, baseline: str) -> list[str]:
+    """Whose outputs grow less with depth than the baseline's, by intervals over seeds."""
+    outputs = growth[growth["measure"] == "output_rms"]
+    judged = outputs[outputs["relative_low"].notna()].sort_values("relative", kind="stable")
+    if judged.empty:
+        return []
+    less = judged[judged["relative_high"] < 1]
+    named = [
+        f"{label_title(str(row['variant']))} {row['relative']:.2f} times"
+        f" ({interval(row, 2, 'relative_low', 'relative_high')})"
+        for _, row in less.iterrows()
+    ]
+    text = (
+        f"Output grows less with depth than {baseline}'s, 95% interval below 1, in {len(less)} of"
+        f" {counted(len(judged), 'variant')}"
+    )
+    return [text + (f": {listed(named)}." if 0 < len(named) <= MOST_NAMED else ".")]
 
 
 def costs(depth: pd.DataFrame) -> list[str]:

@@ -95,6 +95,26 @@ def _mcnemar(mcnemar: pd.DataFrame) -> list[str]:
     ]
 
 
+def gains_sentences(gains: pd.DataFrame) -> list[str]:
+    """Whether reasoning over steps improves most: each variant's gain there against the others."""
+    sentences = []
+    for _, row in gains.iterrows():
+        text = (
+            f"{label_title(row['variant'])} gains {100 * row['reasoning_gain']:+.1f} points on"
+            f" tasks with a number of steps and {100 * row['other_gain']:+.1f} on the others"
+        )
+        if not has_interval(row):
+            sentences.append(f"{text}, a difference without an interval.")
+            continue
+        sure = f"{100 * row['ci_low']:+.1f} to {100 * row['ci_high']:+.1f}"
+        most = "improves most" if row["ci_low"] > 0 else "is not seen to improve most"
+        sentences.append(
+            f"{text}: a difference of {100 * row['difference']:+.1f} (95% interval {sure}, over"
+            f" questions and seeds), so reasoning over steps {most}."
+        )
+    return sentences
+
+
 def published_gain_sentence() -> str:
     """What the paper's gain on GPQA-Diamond can mean on its number of questions."""
     table = table3().merge(questions(), on="task")

@@ -12,8 +12,9 @@ from attnres_eval.analysis.pooled import differences_table
 from attnres_eval.report.build import study_tables
 
 ROOT = Path(__file__).parents[2]
-STUDIES = [path.parent for path in sorted(ROOT.glob("results/*/study.json"))]
-COMMITTED = [path for path in STUDIES if path.name in ("zoo", "reasoning", "reference")]
+COMMITTED = [ROOT / "results" / name for name in ("reasoning", "zoo")] + [
+    path.parent for path in sorted(ROOT.glob("results/reference/*/study.json"))
+]
 
 
 def readme_rows(results: Path) -> str:

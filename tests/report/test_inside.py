@@ -24,7 +24,7 @@ from attnres_eval.report.plot_mixing import (
     variant_map,
 )
 from attnres_eval.report.style import DARK, LIGHT, THEMES, Theme, styles
-from attnres_eval.report.words_depth import depth_sentences, growths
+from attnres_eval.report.words_depth import bounded, depth_sentences, growths
 from attnres_eval.variants import VARIANTS
 
 LABELS = ["prenorm", "full_attnres", "block_attnres"]
@@ -178,12 +178,36 @@ def test_every_variant_of_the_registry_fits_on_the_figures(tmp_path: Path) -> No
 
 def test_sentences_name_what_stands_out(analysed: Callable[..., Any]) -> None:
     made = analysed()
-    text = " ".join(depth_sentences(made.results, made.tables["depth"], made.tables["mixing"]))
+    tables = [made.tables[name] for name in ("depth", "growth", "mixing")]
+    text = " ".join(depth_sentences(made.results, *tables))
     assert "8,192 held-out tokens" in text
     # exp(0.1 * 14) and exp(0.02 * 14), from sublayer 2 to sublayer 16.
     assert "output of the last MLP over that of the first: PreNorm 4.06, Full AttnRes 1.32" in text
     assert "PreNorm +0.455 nats per token (sublayer 1, attention)" in text
     assert "embedding in the output: PreNorm 1.010, Full AttnRes 0.059" in text
+
+
+@pytest.mark.parametrize(
+    ("high", "said"),
+    [
+        (0.6, "in 1 of 2 variants: Block AttnRes 0.50 times (0.40 to 0.60)."),
+        (1.1, "in 0 of 2 variants."),
+    ],
+)
+def test_bounded_is_said_of_intervals_below_one(high: float, said: str) -> None:
+    table = pd.DataFrame(
+        {
+            "variant": ["prenorm", "full_attnres", "block_attnres", "block_attnres"],
+            "measure": ["output_rms"] * 3 + ["gradient_rms"],
+            "relative": [np.nan, 2.0, 0.5, 0.1],
+            "relative_low": [np.nan, 1.5, 0.4, 0.1],
+            "relative_high": [np.nan, 2.5, high, 0.2],
+        }
+    )
+    (sentence,) = bounded(table, "PreNorm")
+    assert sentence.startswith("Output grows less with depth than PreNorm's")
+    assert sentence.endswith(said)
+    assert bounded(table.assign(relative_low=np.nan), "PreNorm") == []
 
 
 def test_of_many_variants_the_ends_are_named() -> None:
