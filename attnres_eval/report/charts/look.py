@@ -1,0 +1,103 @@
+"""The colours, markers and lines of the figures, as Vega draws them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from attnres_eval.report.style import DARK, LIGHT, MARKERS, Style, Theme, styles
+
+LINE_WIDTH = 1.8
+SHAPES = dict(
+    zip(
+        MARKERS,
+        (
+            *("circle", "square", "diamond", "triangle-up", "triangle-down", "cross"),
+            # A cross on its side, as an outline within -1 and 1.
+            "M0,.35L.65,1L1,.65L.35,0L1,-.65L.65,-1L0,-.35L-.65,-1L-1,-.65L-.35,0L-1,.65L-.65,1Z",
+            *("triangle-left", "triangle-right"),
+        ),
+        strict=True,
+    )
+)
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif'
+
+
+def shape(look: Style) -> str:
+    """A marker's name, or outline, in Vega."""
+    return SHAPES[look.marker]
+
+
+def dash(look: Style) -> list[float]:
+    """Lengths of strokes and gaps in pixels; matplotlib counts in widths of the line."""
+    if isinstance(look.line, str):
+        return [1, 0]
+    return [round(length * LINE_WIDTH, 1) for length in look.line[1]]
+
+
+class Looks:
+    """The scales of a chart's labels: each has the look of the static figure.
+
+    Args:
+        labels: those drawn.
+        places: the labels whose order gives the places of names that the registry lacks.
+    """
+
+    def __init__(self, labels: Sequence[str], places: Sequence[str]):
+        self.labels = list(labels)
+        self.places = list(places)
+        self.styles = styles([*places, *labels], LIGHT)
+
+    def colour(self) -> alt.Color:
+        """The channel of a label's colour."""
+        colours = [self.styles[label].colour for label in self.labels]
+        return alt.Color("label:N", scale=alt.Scale(domain=self.labels, range=colours), legend=None)
+
+    def shape(self) -> alt.Shape:
+        """The channel of a label's marker."""
+        shapes = [shape(self.styles[label]) for label in self.labels]
+        return alt.Shape("label:N", scale=alt.Scale(domain=self.labels, range=shapes), legend=None)
+
+    def dash(self) -> alt.StrokeDash:
+        """The channel of a label's kind of line."""
+        dashes: list[Any] = [dash(self.styles[label]) for label in self.labels]
+        return alt.StrokeDash(
+            "label:N", scale=alt.Scale(domain=self.labels, range=dashes), legend=None
+        )
+
+
+def dark_colours() -> dict[str, str]:
+    """Each colour of the light theme and what takes its place in the dark one."""
+    return dict(zip(_colours(LIGHT), _colours(DARK), strict=True))
+
+
+def _colours(theme: Theme) -> list[str]:
+    return [theme.page, theme.text, theme.quiet, theme.grid, *theme.colours]
+
+
+def config() -> dict[str, Any]:
+    """Vega-Lite's configuration for all charts of a page, in the light theme's colours."""
+    return {
+        "background": "transparent",
+        "customFormatTypes": True,
+        "font": FONT,
+        "axis": {
+            "domainColor": LIGHT.quiet,
+            "gridColor": LIGHT.grid,
+            "labelColor": LIGHT.text,
+            "labelFontSize": 12,
+            "labelLimit": 190,
+            "tickColor": LIGHT.quiet,
+            "titleColor": LIGHT.text,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+        },
+        "title": {
+            "anchor": "start",
+            "color": LIGHT.text,
+            "fontSize": 13,
+            "fontWeight": 600,
+            "frame": "group",
+        },
+        "view": {"stroke": None},
+    }

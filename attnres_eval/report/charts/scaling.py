@@ -1,0 +1,236 @@
+"""The chart of losses over compute: every run, the fitted curves, and the multipliers below."""
+
+from dataclasses import dataclass
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from attnres_eval.report.charts import layers
+from attnres_eval.report.charts.chart import Chart, Columns, Option, Switch, columns, panel
+from attnres_eval.report.charts.look import Looks
+from attnres_eval.report.plot_scaling import (
+    SECONDS_AXIS,
+    Scaling,
+    compute_range,
+    has_band,
+    implied_multipliers,
+    multiplier_ends,
+)
+
+CURVE_POINTS = 40
+SAME_RATIO = 1e-5
+"""How far apart two runs' bits per nat may be: a table's digits are to be all of the difference."""
+
+TIME_SUFFIX, BITS_SUFFIX = "_time", "_bits"
+LOSSES = ("loss", "fit", "low", "high")
+
+
+@dataclass(frozen=True)
+class ScalingChart:
+    """What the chart of a scaling figure needs."""
+
+    scaling: Scaling
+    runs: pd.DataFrame
+    """The table of losses."""
+    timed: Scaling | None = None
+    """The same runs over calibrated seconds."""
+    timed_runs: pd.DataFrame | None = None
+    """Those rows of `runs` that have a time, in the order of the points of `timed`."""
+
+
+def bits_per_nat(runs: pd.DataFrame) -> float | None:
+    """Bits per byte over nats per token, where all runs have the same; None where they differ."""
+    ratios = (runs["bits_per_byte"] / runs["nats_per_token"]).dropna()
+    if ratios.empty or ratios.max() > ratios.min() * (1 + SAME_RATIO):
+        return None
+    return float(ratios.median())
+
+
+def scaling_chart(drawn: ScalingChart) -> Chart:
+    """Loss over compute with each run's details; below it each run's compute multiplier.
+
+    It switches to bits per byte, where runs share a tokenizer and a text, and to time, where times
+    were calibrated.
+    """
+    scaling, timed = drawn.scaling, drawn.timed
+    ratio = bits_per_nat(drawn.runs)
+    data = _data(scaling, drawn.runs, ratio)
+    if timed is not None and drawn.timed_runs is not None:
+        suffixed = {
+            f"{name}{TIME_SUFFIX}": rows
+            for name, rows in _data(timed, drawn.timed_runs, ratio).items()
+        }
+        data |= suffixed
+    looks = Looks(scaling.labels, scaling.labels)
+    panels = [panel(_losses(scaling, looks), height=330)]
+    if scaling.curves and scaling.baseline in scaling.curves and len(scaling.points):
+        panels.append(panel(_multipliers(scaling, looks), height=170))
+    return Chart(
+        labels=tuple(scaling.labels),
+        looks=tuple(scaling.labels),
+        data=data,
+        panels=tuple(panels),
+        switches=_switches(scaling, timed, ratio),
+    )
+
+
+def _switches(scaling: Scaling, timed: Scaling | None, ratio: float | None) -> tuple[Switch, ...]:
+    switches = []
+    if timed is not None:
+        replaced = {name: f"{name}{TIME_SUFFIX}" for name in ("runs", "curves", "levels")}
+        replaced[scaling.axis.name] = SECONDS_AXIS.name
+        replaced[_title(scaling)] = _title(timed)
+        switches.append(Switch("Equal", (Option("FLOPs"), Option("time", replaced))))
+    if ratio is not None:
+        replaced = {name: f"{name}{BITS_SUFFIX}" for name in LOSSES}
+        replaced[layers.NATS] = layers.BITS
+        options = (Option("nats per token"), Option("bits per byte", replaced))
+        switches.append(Switch("Loss in", options))
+    return tuple(switches)
+
+
+def _title(scaling: Scaling) -> str:
+    return scaling.axis.multiplier.replace("\n", " ")
+
+
+def _data(scaling: Scaling, runs: pd.DataFrame, ratio: float | None) -> dict[str, Columns]:
+    """Runs, curves with their bands, and the levels of multipliers, each as columns."""
+    own = runs.assign(
+        compute=scaling.points["compute"].to_numpy(),
+        loss=runs["nats_per_token"],
+        loss_bits=runs["bits_per_byte"],
+    )
+    base = scaling.curves.get(scaling.baseline)
+    if base is not None:
+        own["implied"] = implied_multipliers(base, scaling.points).to_numpy()
+    kept = [
+        *("run", "variant", "size", "seed", "tokens", "flops", "loss", "loss_bits", "compute"),
+        *(name for name in ("implied",) if name in own),
+    ]
+    data = {"runs": columns(own[kept])}
+    if scaling.curves:
+        data["curves"] = columns(_curves(scaling, ratio))
+        data["levels"] = columns(_levels(scaling))
+    return data
+
+
+def _curves(scaling: Scaling, ratio: float | None) -> pd.DataFrame:
+    compute = compute_range(scaling, CURVE_POINTS)
+    base = scaling.curves.get(scaling.baseline)
+    multipliers = scaling.multipliers.set_index("variant")
+    parts = []
+    for label in scaling.labels:
+        if label not in scaling.curves:
+            continue
+        part = pd.DataFrame(
+            {"label": label, "compute": compute, "fit": scaling.curves[label].loss(compute)}
+        )
+        part["low"] = part["high"] = np.nan
+        if base is not None and label in multipliers.index:
+            row = multipliers.loc[label]
+            if has_band(scaling, label, row):
+                part["low"] = base.loss(compute * row["ci_high"])
+                part["high"] = base.loss(compute * row["ci_low"])
+        parts.append(part)
+    curves = pd.concat(parts, ignore_index=True)
+    for name in ("fit", "low", "high"):
+        curves[f"{name}{BITS_SUFFIX}"] = curves[name] * (np.nan if ratio is None else ratio)
+    return curves
+
+
+def _levels(scaling: Scaling) -> pd.DataFrame:
+    """The multipliers with the ends of their intervals, and the baseline's 1."""
+    rows = scaling.multipliers.dropna(subset=["multiplier"])
+    rows = rows[["variant", "multiplier", "ci_low", "ci_high"]].reset_index(drop=True)
+    base = pd.DataFrame({"variant": [scaling.baseline], "multiplier": [1.0]})
+    return pd.concat([base, rows], ignore_index=True)
+
+
+def _losses(scaling: Scaling, looks: Looks) -> alt.LayerChart:
+    compute = compute_range(scaling, CURVE_POINTS)
+    x = alt.X(
+        "compute:Q",
+        scale=alt.Scale(type="log", nice=False, zero=False, padding=12),
+        axis=layers.power_axis(scaling.axis.name),
+    )
+    y = alt.Y(
+        "loss:Q",
+        scale=alt.Scale(type="log", nice=False, zero=False, padding=12),
+        axis=alt.Axis(title=layers.NATS, tickCount=6, format="~g"),
+    )
+    drawn: list[alt.Chart] = []
+    if scaling.curves and len(compute):
+        curves = layers.rows("curves")
+        drawn.append(
+            layers.bands(
+                layers.rows("curves", *layers.known("low")), looks, x=x, y=alt.Y("low:Q"), y2="high:Q"
+            )
+        )
+        drawn.append(layers.lines(curves, looks, x=x, y=alt.Y("fit:Q"), tooltip="title:N"))
+    drawn.append(layers.points(layers.rows("runs"), looks, 75, x=x, y=y, tooltip=_run_tips()))
+    return alt.layer(*drawn)
+
+
+def _run_tips() -> list[alt.Tooltip]:
+    return layers.tips(
+        ("run:N", "title", ""),
+        ("title:N", "Variant", ""),
+        ("size:N", "Size", ""),
+        ("seed:Q", "Seed", ""),
+        ("flops:Q", "FLOPs", layers.POWER),
+        ("tokens:Q", "Tokens", layers.COUNT),
+        ("loss:Q", "Nats per token", layers.DIGITS),
+        ("loss_bits:Q", "Bits per byte", layers.DIGITS),
+    )
+
+
+def _multipliers(scaling: Scaling, looks: Looks) -> alt.LayerChart:
+    low, high = multiplier_ends(scaling)
+    x = alt.X(
+        "compute:Q",
+        scale=alt.Scale(type="log", nice=False, zero=False, padding=12),
+        axis=layers.power_axis(scaling.axis.name),
+    )
+    y = alt.Y(
+        "implied:Q",
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(title=_title(scaling), tickCount=5, format="~g"),
+    )
+    told = layers.tips(
+        ("title:N", "title", ""),
+        ("multiplier:Q", "Multiplier", layers.DIGITS),
+        ("ci_low:Q", "95% interval from", layers.DIGITS),
+        ("ci_high:Q", "to", layers.DIGITS),
+    )
+    banded = [
+        row["variant"]
+        for _, row in scaling.multipliers.iterrows()
+        if has_band(scaling, row["variant"], row)
+    ]
+    span = layers.rows("levels", f"indexof({banded!r}, datum.label) >= 0").mark_rect(
+        clip=True, opacity=0.14
+    )
+    level = layers.rows("levels").mark_rule(strokeWidth=1.6, clip=True)
+    return alt.layer(
+        span.encode(color=looks.colour(), y=alt.Y("ci_low:Q"), y2="ci_high:Q"),
+        level.encode(
+            color=looks.colour(),
+            strokeDash=looks.dash(),
+            y=alt.Y("multiplier:Q"),
+            tooltip=told,
+        ),
+        layers.points(
+            layers.rows("runs", *layers.known("implied")),
+            looks,
+            65,
+            x=x,
+            y=y,
+            tooltip=[
+                *_run_tips(),
+                alt.Tooltip("implied:Q", title="Multiplier", format=layers.DIGITS),
+            ],
+        ),
+    )
+
+
