@@ -11,6 +11,7 @@ import pandas as pd
 
 from attnres_eval.analysis.tables import MISSING, display, is_numeric
 from attnres_eval.files import write_text
+from attnres_eval.report.assets import asset
 from attnres_eval.report.figures import Figure
 from attnres_eval.report.markup import rendered_markdown
 from attnres_eval.report.style import DARK, LIGHT, label_title
@@ -144,7 +145,7 @@ def write_page(page: Page, folder: Path) -> Path:
         keep_trailing_newline=True,
     )
     environment.filters.update(markdown=escape_markdown, rendered=rendered_markdown)
-    environment.globals.update(embedded=embedded, light=LIGHT, dark=DARK)
+    environment.globals.update(asset=asset, embedded=embedded, light=LIGHT, dark=DARK)
     for name in ("report.md", "report.html"):
         write_text(folder / name, environment.get_template(f"{name}.j2").render(page=page))
     return folder / "report.html"

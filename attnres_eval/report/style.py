@@ -35,11 +35,17 @@ class Theme:
     quiet: str
     """Axes, ticks and reference lines."""
     grid: str
+    link: str
+    """What can be followed or pressed, and the ring around what has the keyboard's focus."""
+    soft: str
+    """Behind command lines and controls."""
     colours: tuple[str, ...]
 
 
-LIGHT = Theme("light", "#ffffff", "#1b1f23", "#5b636b", "#e3e6e9", LIGHT_COLOURS)
-DARK = Theme("dark", "#14171a", "#e8eaed", "#a3abb3", "#2c3238", DARK_COLOURS)
+LIGHT = Theme(
+    "light", "#ffffff", "#1b1f23", "#5b636b", "#e3e6e9", "#0b5cad", "#f5f7f9", LIGHT_COLOURS
+)
+DARK = Theme("dark", "#14171a", "#e8eaed", "#a3abb3", "#2c3238", "#7db8f5", "#1c2126", DARK_COLOURS)
 THEMES = (LIGHT, DARK)
 
 
