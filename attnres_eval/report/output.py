@@ -51,7 +51,12 @@ def saving_as(look: Look, *formats: Format) -> Iterator[None]:
 
 def themes() -> tuple[Theme, ...]:
     """The themes that figures are now written in."""
-    return THEMES if _OUTPUT.get().look == "report" else (LIGHT,)
+    return THEMES if for_page() else (LIGHT,)
+
+
+def for_page() -> bool:
+    """Whether figures are now written as a page shows them."""
+    return _OUTPUT.get().look == "report"
 
 
 def drawn(draw: Callable[[Theme], Figure], theme: Theme) -> tuple[Figure, bool]:

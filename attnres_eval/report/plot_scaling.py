@@ -93,7 +93,7 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
             )
         else:
             upper, lower = figure.subplots(), None
-        compute = _compute_range(scaling)
+        compute = compute_range(scaling)
         for label in scaling.labels:
             _curve(upper, scaling, label, looks[label], compute, theme)
         _arrow(upper, scaling, looks, theme)
@@ -110,7 +110,8 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
         return figure
 
 
-def _has_band(scaling: Scaling, label: str, row: pd.Series) -> bool:
+def has_band(scaling: Scaling, label: str, row: pd.Series) -> bool:
+    """Whether the interval of a multiplier is drawn."""
     few = len(scaling.labels) <= MOST_BANDS
     return scaling.same_everywhere and has_interval(row) and (few or label == scaling.arrow)
 
@@ -159,14 +160,15 @@ def _has_multipliers(scaling: Scaling) -> bool:
     return scaling.baseline in scaling.curves and not scaling.points.empty
 
 
-def _compute_range(scaling: Scaling) -> np.ndarray:
+def compute_range(scaling: Scaling, n_points: int = 100) -> np.ndarray:
+    """The compute at which curves are drawn: all points and arrows, with a margin."""
     ends = [*scaling.points["compute"]]
     targets = scaling.multipliers.dropna(subset=["multiplier"])
     ends += [*targets["target"]]
     ends += [*(targets["target"] * targets["multiplier"])]
     low, high = min(ends), max(ends)
     margin = max((high / low) ** 0.06, 1.05)
-    return np.geomspace(low / margin, high * margin, 100)
+    return np.geomspace(low / margin, high * margin, n_points)
 
 
 def _name(scaling: Scaling, label: str) -> str:
@@ -206,7 +208,7 @@ def _curve(
     )
     base = scaling.curves.get(scaling.baseline)
     for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
-        if base is not None and _has_band(scaling, label, row):
+        if base is not None and has_band(scaling, label, row):
             axes.fill_between(
                 compute,
                 base.loss(compute * row["ci_low"]),
@@ -296,19 +298,36 @@ def _plain_log_ticks(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
+def implied_multipliers(base: Curve, points: pd.DataFrame) -> pd.Series:
+    """Each run's loss read on the baseline's curve: the compute there over the run's own."""
+    implied = base.compute(points["loss"].to_numpy()) / points["compute"].to_numpy()
+    return pd.Series(implied, index=points.index)
+
+
+def multiplier_ends(scaling: Scaling) -> tuple[float, float]:
+    """The ends of the lower panel: all that it shows, up to `WIDEST_MULTIPLIER`."""
+    implied = implied_multipliers(scaling.curves[scaling.baseline], scaling.points)
+    shown = [1.0, *implied[np.isfinite(implied)]]
+    rows = scaling.multipliers.dropna(subset=["multiplier"]) if scaling.same_everywhere else None
+    for _, row in rows.iterrows() if rows is not None else ():
+        shown.append(row["multiplier"])
+        if has_band(scaling, row["variant"], row):
+            shown += [row["ci_low"], row["ci_high"]]
+    low = max(min(shown) / 1.03, 1 / WIDEST_MULTIPLIER)
+    high = min(max(shown) * 1.03, WIDEST_MULTIPLIER)
+    return low, high
+
+
 def _multiplier_panel(
     axes: Axes, scaling: Scaling, looks: dict[str, Style], compute: np.ndarray, theme: Theme
 ) -> None:
     base = scaling.curves[scaling.baseline]
-    shown = [1.0]
     for label in scaling.labels:
         look = looks[label]
         own = scaling.points[scaling.points["label"] == label]
-        implied = base.compute(own["loss"].to_numpy()) / own["compute"].to_numpy()
-        shown += [value for value in implied if np.isfinite(value)]
         axes.plot(
             own["compute"],
-            implied,
+            implied_multipliers(base, own),
             linestyle="none",
             marker=look.marker,
             color=look.colour,
@@ -320,17 +339,13 @@ def _multiplier_panel(
         for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
             if not scaling.same_everywhere or np.isnan(row["multiplier"]):
                 continue
-            shown.append(row["multiplier"])
             axes.axhline(row["multiplier"], color=look.colour, linestyle=look.line)
-            if _has_band(scaling, label, row):
-                shown += [row["ci_low"], row["ci_high"]]
+            if has_band(scaling, label, row):
                 axes.axhspan(
                     row["ci_low"], row["ci_high"], color=look.colour, alpha=0.12, linewidth=0
                 )
     axes.axhline(1.0, color=looks[scaling.baseline].colour, linestyle="-", linewidth=1.2)
-    low = max(min(shown) / 1.03, 1 / WIDEST_MULTIPLIER)
-    high = min(max(shown) * 1.03, WIDEST_MULTIPLIER)
     axes.set_yscale("log")
-    axes.set_ylim(low, high)
+    axes.set_ylim(*multiplier_ends(scaling))
     _plain_log_ticks(axes)
     axes.set_ylabel(scaling.axis.multiplier)

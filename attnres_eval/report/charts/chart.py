@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from attnres_eval.analysis.tables import MISSING, display, rounded
+from attnres_eval.report.charts.look import Looks
 from attnres_eval.report.style import label_title
 
 Columns = dict[str, list[Any]]
@@ -49,15 +50,14 @@ class Chart:
     A panel filters by the parameter `hidden`, a list of labels, in the column `label` of its data.
     """
 
-    labels: tuple[str, ...]
-    """Those drawn, in order."""
-    looks: tuple[str, ...]
-    """The labels whose places give the colours of `labels`: those of the figure."""
+    looks: Looks
     data: Mapping[str, Columns]
     panels: tuple[Panel, ...]
     switches: tuple[Switch, ...] = ()
     columns: int = 1
     """Of panels, at most; a narrow page has fewer."""
+    key: bool = False
+    """Whether looks alone tell its labels apart, so that a key stands with it."""
 
 
 def columns(frame: pd.DataFrame) -> Columns:
@@ -95,22 +95,24 @@ def interval_texts(frame: pd.DataFrame, low: str = "ci_low", high: str = "ci_hig
 
 
 def panel(
-    chart: alt.LayerChart, labels: Sequence[str] = (), height: int | None = None, title: str = ""
+    parts: Sequence[alt.Chart],
+    labels: Sequence[str] = (),
+    *,
+    height: int | alt.Step,
+    title: str = "",
 ) -> Panel:
-    """A drawing as a panel: as wide as its place, validated against Vega-Lite's schema.
+    """Layers as a panel that is as wide as its place, validated against Vega-Lite's schema.
 
     Args:
-        chart: layers over named data.
+        parts: layers over named data, the lowest first.
         labels: what it is about, where it is about some labels only.
-        height: in pixels; None where rows of an axis decide it.
+        height: in pixels, of the whole or of a row.
         title: of the panel.
     """
-    sized = chart.properties(width="container")
-    if height is not None:
-        sized = sized.properties(height=height)
+    whole = alt.layer(*parts).properties(width="container", height=height)
     if title:
-        sized = sized.properties(title=title)
-    spec = sized.add_params(alt.param(name="hidden", value=[])).to_dict()
+        whole = whole.properties(title=title)
+    spec = whole.add_params(alt.param(name="hidden", value=[])).to_dict()
     # Every chart of a page has the page's configuration, and the runtime knows its own version.
     for name in ("config", "$schema"):
         spec.pop(name, None)

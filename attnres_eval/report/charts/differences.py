@@ -36,15 +36,14 @@ def differences_chart(differences: pd.DataFrame, labels: Sequence[str], baseline
     frame["interval"] = interval_texts(frame)
     frame["interval_all"] = interval_texts(frame, "ci_low_all", "ci_high_all")
     drawn = [name for name in labels if name in set(frame["variant"])]
-    looks = Looks(drawn, labels)
+    looks = Looks.of(drawn, labels)
     base = label_title(baseline)
     return Chart(
-        labels=tuple(drawn),
-        looks=tuple(labels),
+        looks=looks,
         data={"differences": columns(frame)},
         panels=(
-            panel(_losses(frame, looks, base).properties(height=alt.Step(ROW_PIXELS))),
-            panel(_costs(looks, base).properties(height=alt.Step(ROW_PIXELS))),
+            panel(_losses(frame, looks, base), height=alt.Step(ROW_PIXELS)),
+            panel(_costs(looks, base), height=alt.Step(ROW_PIXELS)),
         ),
         columns=2,
     )
@@ -65,7 +64,7 @@ def _tips() -> list[alt.Tooltip]:
     )
 
 
-def _losses(frame: pd.DataFrame, looks: Looks, base: str) -> alt.LayerChart:
+def _losses(frame: pd.DataFrame, looks: Looks, base: str) -> list[alt.Chart]:
     low, high = shown_range(frame)
     near = f"datum.difference >= {low!r} && datum.difference <= {high!r}"
     y = alt.Y("row:N", axis=layers.row_axis())
@@ -93,12 +92,10 @@ def _losses(frame: pd.DataFrame, looks: Looks, base: str) -> alt.LayerChart:
                 tooltip=told,
             )
         )
-    parts += layers.estimates(
-        "differences", looks, "ci_low", near, size=65, x=x, y=y, tooltip=told
-    )
-    for beyond, edge, head, align, shift in (
-        (f"datum.difference < {low!r}", low, "triangle-left", "left", 9),
-        (f"datum.difference > {high!r}", high, "triangle-right", "right", -9),
+    parts += layers.estimates("differences", looks, "ci_low", near, size=65, x=x, y=y, tooltip=told)
+    for beyond, edge, head, shift in (
+        (f"datum.difference < {low!r}", low, "triangle-left", 9),
+        (f"datum.difference > {high!r}", high, "triangle-right", -9),
     ):
         far = layers.rows("differences", beyond)
         at = {"x": alt.XDatum(edge), "y": y, "tooltip": told}
@@ -108,14 +105,14 @@ def _losses(frame: pd.DataFrame, looks: Looks, base: str) -> alt.LayerChart:
             )
         )
         parts.append(
-            far.mark_text(align=align, dx=shift, color=LIGHT.text, fontSize=11).encode(
-                text=alt.Text("difference:Q", format="+.2f"), **at
-            )
+            far.mark_text(
+                align="left" if shift > 0 else "right", dx=shift, color=LIGHT.text, fontSize=11
+            ).encode(text=alt.Text("difference:Q", format="+.2f"), **at)
         )
-    return alt.layer(*parts)
+    return parts
 
 
-def _costs(looks: Looks, base: str) -> alt.LayerChart:
+def _costs(looks: Looks, base: str) -> list[alt.Chart]:
     y = alt.Y("row:N", axis=layers.row_axis())
     parts = [layers.reference(x=1.0)]
     for column, name in reversed(COSTS.items()):
@@ -123,7 +120,10 @@ def _costs(looks: Looks, base: str) -> alt.LayerChart:
             f"{column}:Q",
             scale=alt.Scale(zero=False, padding=8),
             axis=alt.Axis(
-                title=[f"Over {base}'s (left is cheaper)", "filled: time a step; open: peak memory"],
+                title=[
+                    f"Over {base}'s (left is cheaper)",
+                    "filled: time a step; open: peak memory",
+                ],
                 format="~g",
                 tickCount=4,
             ),
@@ -135,7 +135,7 @@ def _costs(looks: Looks, base: str) -> alt.LayerChart:
             size=65,
             opacity=1,
             strokeWidth=1.6,
-            **({} if filled else {"fill": LIGHT.page}),
+            fill=alt.Undefined if filled else LIGHT.page,
         )
         parts.append(chart.encode(x=x, y=y, color=looks.colour(), tooltip=_tips()))
-    return alt.layer(*parts)
+    return parts

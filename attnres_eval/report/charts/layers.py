@@ -64,7 +64,12 @@ def estimates(
 
 
 def lines(
-    chart: alt.Chart, looks: Looks, width: float = LINE_WIDTH, *, clip: bool = False, **encoding: Any
+    chart: alt.Chart,
+    looks: Looks,
+    width: float = LINE_WIDTH,
+    *,
+    clip: bool = False,
+    **encoding: Any,
 ) -> alt.Chart:
     """A line a label in its colour and kind of line."""
     return chart.mark_line(strokeWidth=width, clip=clip).encode(
@@ -87,11 +92,15 @@ def bands(chart: alt.Chart, looks: Looks, opacity: float = 0.16, **encoding: Any
 
 
 def reference(
-    *, x: float | None = None, y: float | None = None, dashes: Sequence[float] = (1, 0), name: str = ""
+    *,
+    x: float | None = None,
+    y: float | None = None,
+    dashes: Sequence[float] = (1, 0),
+    name: str = "",
 ) -> alt.Chart:
     """A quiet line at a value, named when pointed at."""
     chart = alt.Chart(alt.InlineData([{}])).mark_rule(
-        color=LIGHT.quiet, strokeWidth=1.3, strokeDash=list(dashes), **({"tooltip": name} if name else {})
+        color=LIGHT.quiet, strokeWidth=1.3, strokeDash=list(dashes), tooltip=name or alt.Undefined
     )
     return chart.encode(x=alt.XDatum(x)) if x is not None else chart.encode(y=alt.YDatum(y))
 
@@ -102,7 +111,10 @@ def tips(*fields: tuple[str, str, str]) -> list[alt.Tooltip]:
     Args:
         fields: column with its type, what it is called, and its format.
     """
-    return [alt.Tooltip(column, title=name, format=form or alt.Undefined) for column, name, form in fields]
+    return [
+        alt.Tooltip(column, title=name, format=form or alt.Undefined)
+        for column, name, form in fields
+    ]
 
 
 DIGITS = ".4~r"

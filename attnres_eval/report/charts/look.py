@@ -1,6 +1,7 @@
 """The colours, markers and lines of the figures, as Vega draws them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -20,6 +21,17 @@ SHAPES = dict(
         strict=True,
     )
 )
+OUTLINES = {
+    "circle": "M1,0A1,1,0,1,1,-1,0A1,1,0,1,1,1,0",
+    "square": "M-.9,-.9H.9V.9H-.9Z",
+    "diamond": "M0,-1.2L1.1,0L0,1.2L-1.1,0Z",
+    "triangle-up": "M0,-1L1.1,.9H-1.1Z",
+    "triangle-down": "M0,1L-1.1,-.9H1.1Z",
+    "cross": "M-1.1,-.4H-.4V-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1Z",
+    "triangle-left": "M-1,0L.9,1.1V-1.1Z",
+    "triangle-right": "M1,0L-.9,1.1V-1.1Z",
+}
+"""Vega's markers as outlines, for the legend."""
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif'
 
 
@@ -35,18 +47,29 @@ def dash(look: Style) -> list[float]:
     return [round(length * LINE_WIDTH, 1) for length in look.line[1]]
 
 
+@dataclass(frozen=True)
 class Looks:
-    """The scales of a chart's labels: each has the look of the static figure.
+    """How a chart draws its labels, and the scales that say so to Vega."""
 
-    Args:
-        labels: those drawn.
-        places: the labels whose order gives the places of names that the registry lacks.
-    """
+    styles: dict[str, Style]
+    """Of the light theme, by label in drawing order."""
 
-    def __init__(self, labels: Sequence[str], places: Sequence[str]):
-        self.labels = list(labels)
-        self.places = list(places)
-        self.styles = styles([*places, *labels], LIGHT)
+    @staticmethod
+    def of(labels: Sequence[str], places: Sequence[str]) -> "Looks":
+        """The looks of the static figure.
+
+        Args:
+            labels: those drawn.
+            places: the labels of the figure, whose order gives the places of names that the
+                registry lacks.
+        """
+        found = styles([*places, *labels], LIGHT)
+        return Looks({label: found[label] for label in labels})
+
+    @property
+    def labels(self) -> list[str]:
+        """Those drawn, in order."""
+        return list(self.styles)
 
     def colour(self) -> alt.Color:
         """The channel of a label's colour."""

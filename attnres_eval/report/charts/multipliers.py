@@ -31,7 +31,7 @@ def multipliers_chart(
     frame["interval"] = interval_texts(frame)
     low, high = multiplier_range(frame, published)
     drawn = [name for name in labels if name in set(frame["variant"])]
-    looks = Looks(drawn, labels)
+    looks = Looks.of(drawn, labels)
     x = alt.X(
         "multiplier:Q",
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
@@ -59,10 +59,9 @@ def multipliers_chart(
             "multipliers", looks, "ci_low", main, size=size, x=x, y=y, tooltip=told
         )
     return Chart(
-        labels=tuple(drawn),
-        looks=tuple(labels),
+        looks=looks,
         data={"multipliers": columns(frame)},
-        panels=(panel(alt.layer(*parts).properties(height=alt.Step(ROW_PIXELS))),),
+        panels=(panel(parts, height=alt.Step(ROW_PIXELS)),),
     )
 
 

@@ -1,7 +1,5 @@
 """The chart of losses over compute: every run, the fitted curves, and the multipliers below."""
 
-from dataclasses import dataclass
-
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -26,19 +24,6 @@ TIME_SUFFIX, BITS_SUFFIX = "_time", "_bits"
 LOSSES = ("loss", "fit", "low", "high")
 
 
-@dataclass(frozen=True)
-class ScalingChart:
-    """What the chart of a scaling figure needs."""
-
-    scaling: Scaling
-    runs: pd.DataFrame
-    """The table of losses."""
-    timed: Scaling | None = None
-    """The same runs over calibrated seconds."""
-    timed_runs: pd.DataFrame | None = None
-    """Those rows of `runs` that have a time, in the order of the points of `timed`."""
-
-
 def bits_per_nat(runs: pd.DataFrame) -> float | None:
     """Bits per byte over nats per token, where all runs have the same; None where they differ."""
     ratios = (runs["bits_per_byte"] / runs["nats_per_token"]).dropna()
@@ -47,30 +32,31 @@ def bits_per_nat(runs: pd.DataFrame) -> float | None:
     return float(ratios.median())
 
 
-def scaling_chart(drawn: ScalingChart) -> Chart:
+def scaling_chart(scaling: Scaling, losses: pd.DataFrame, timed: Scaling | None = None) -> Chart:
     """Loss over compute with each run's details; below it each run's compute multiplier.
 
     It switches to bits per byte, where runs share a tokenizer and a text, and to time, where times
     were calibrated.
+
+    Args:
+        scaling: what the figure shows; its points name their runs.
+        losses: the table of losses, a row a run.
+        timed: the same runs over calibrated seconds.
     """
-    scaling, timed = drawn.scaling, drawn.timed
-    ratio = bits_per_nat(drawn.runs)
-    data = _data(scaling, drawn.runs, ratio)
-    if timed is not None and drawn.timed_runs is not None:
-        suffixed = {
-            f"{name}{TIME_SUFFIX}": rows
-            for name, rows in _data(timed, drawn.timed_runs, ratio).items()
-        }
-        data |= suffixed
-    looks = Looks(scaling.labels, scaling.labels)
+    ratio = bits_per_nat(losses)
+    data = _data(scaling, losses, ratio)
+    if timed is not None:
+        over_time = _data(timed, losses, ratio)
+        data |= {f"{name}{TIME_SUFFIX}": rows for name, rows in over_time.items()}
+    looks = Looks.of(scaling.labels, scaling.labels)
     panels = [panel(_losses(scaling, looks), height=330)]
     if scaling.curves and scaling.baseline in scaling.curves and len(scaling.points):
         panels.append(panel(_multipliers(scaling, looks), height=170))
     return Chart(
-        labels=tuple(scaling.labels),
-        looks=tuple(scaling.labels),
+        looks=looks,
         data=data,
         panels=tuple(panels),
+        key=True,
         switches=_switches(scaling, timed, ratio),
     )
 
@@ -94,16 +80,14 @@ def _title(scaling: Scaling) -> str:
     return scaling.axis.multiplier.replace("\n", " ")
 
 
-def _data(scaling: Scaling, runs: pd.DataFrame, ratio: float | None) -> dict[str, Columns]:
+def _data(scaling: Scaling, losses: pd.DataFrame, ratio: float | None) -> dict[str, Columns]:
     """Runs, curves with their bands, and the levels of multipliers, each as columns."""
-    own = runs.assign(
-        compute=scaling.points["compute"].to_numpy(),
-        loss=runs["nats_per_token"],
-        loss_bits=runs["bits_per_byte"],
-    )
+    points = scaling.points[["run", "compute"]]
     base = scaling.curves.get(scaling.baseline)
     if base is not None:
-        own["implied"] = implied_multipliers(base, scaling.points).to_numpy()
+        points = points.assign(implied=implied_multipliers(base, scaling.points))
+    own = losses.merge(points, on="run")
+    own = own.rename(columns={"nats_per_token": "loss", "bits_per_byte": "loss_bits"})
     kept = [
         *("run", "variant", "size", "seed", "tokens", "flops", "loss", "loss_bits", "compute"),
         *(name for name in ("implied",) if name in own),
@@ -118,7 +102,6 @@ def _data(scaling: Scaling, runs: pd.DataFrame, ratio: float | None) -> dict[str
 def _curves(scaling: Scaling, ratio: float | None) -> pd.DataFrame:
     compute = compute_range(scaling, CURVE_POINTS)
     base = scaling.curves.get(scaling.baseline)
-    multipliers = scaling.multipliers.set_index("variant")
     parts = []
     for label in scaling.labels:
         if label not in scaling.curves:
@@ -127,9 +110,8 @@ def _curves(scaling: Scaling, ratio: float | None) -> pd.DataFrame:
             {"label": label, "compute": compute, "fit": scaling.curves[label].loss(compute)}
         )
         part["low"] = part["high"] = np.nan
-        if base is not None and label in multipliers.index:
-            row = multipliers.loc[label]
-            if has_band(scaling, label, row):
+        for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
+            if base is not None and has_band(scaling, label, row):
                 part["low"] = base.loss(compute * row["ci_high"])
                 part["high"] = base.loss(compute * row["ci_low"])
         parts.append(part)
@@ -147,7 +129,7 @@ def _levels(scaling: Scaling) -> pd.DataFrame:
     return pd.concat([base, rows], ignore_index=True)
 
 
-def _losses(scaling: Scaling, looks: Looks) -> alt.LayerChart:
+def _losses(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
     compute = compute_range(scaling, CURVE_POINTS)
     x = alt.X(
         "compute:Q",
@@ -164,12 +146,16 @@ def _losses(scaling: Scaling, looks: Looks) -> alt.LayerChart:
         curves = layers.rows("curves")
         drawn.append(
             layers.bands(
-                layers.rows("curves", *layers.known("low")), looks, x=x, y=alt.Y("low:Q"), y2="high:Q"
+                layers.rows("curves", *layers.known("low")),
+                looks,
+                x=x,
+                y=alt.Y("low:Q"),
+                y2="high:Q",
             )
         )
         drawn.append(layers.lines(curves, looks, x=x, y=alt.Y("fit:Q"), tooltip="title:N"))
     drawn.append(layers.points(layers.rows("runs"), looks, 75, x=x, y=y, tooltip=_run_tips()))
-    return alt.layer(*drawn)
+    return drawn
 
 
 def _run_tips() -> list[alt.Tooltip]:
@@ -185,7 +171,7 @@ def _run_tips() -> list[alt.Tooltip]:
     )
 
 
-def _multipliers(scaling: Scaling, looks: Looks) -> alt.LayerChart:
+def _multipliers(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
     low, high = multiplier_ends(scaling)
     x = alt.X(
         "compute:Q",
@@ -212,7 +198,7 @@ def _multipliers(scaling: Scaling, looks: Looks) -> alt.LayerChart:
         clip=True, opacity=0.14
     )
     level = layers.rows("levels").mark_rule(strokeWidth=1.6, clip=True)
-    return alt.layer(
+    return [
         span.encode(color=looks.colour(), y=alt.Y("ci_low:Q"), y2="ci_high:Q"),
         level.encode(
             color=looks.colour(),
@@ -231,6 +217,4 @@ def _multipliers(scaling: Scaling, looks: Looks) -> alt.LayerChart:
                 alt.Tooltip("implied:Q", title="Multiplier", format=layers.DIGITS),
             ],
         ),
-    )
-
-
+    ]

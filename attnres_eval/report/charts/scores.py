@@ -1,6 +1,7 @@
 """The charts of benchmarks: scores, paired differences, steps, and scores over compute."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -31,11 +32,10 @@ def scores_chart(scores: pd.DataFrame, labels: Sequence[str]) -> Chart:
     keys = dict(zip(drawn, layers.row_keys([label_title(name) for name in drawn]), strict=True))
     frame["row"] = frame["variant"].map(keys)
     frame["interval"] = interval_texts(frame)
-    looks = Looks(drawn, labels)
+    looks = Looks.of(drawn, labels)
     tasks = list(dict.fromkeys(frame["task"]))
     return Chart(
-        labels=tuple(drawn),
-        looks=tuple(labels),
+        looks=looks,
         data={"scores": columns(frame)},
         panels=tuple(_score_panel(frame[frame["task"] == task], looks) for task in tasks),
         columns=2,
@@ -80,7 +80,7 @@ def _score_panel(own: pd.DataFrame, looks: Looks) -> Panel:
         *layers.estimates("scores", looks, "ci_low", is_task, size=75, x=x, y=y, tooltip=told),
     ]
     title = f"{first['task']}: {first['metric']}, {int(first['n_questions']):,} questions"
-    return panel(alt.layer(*parts).properties(height=alt.Step(ROW_PIXELS)), title=title)
+    return panel(parts, height=alt.Step(ROW_PIXELS), title=title)
 
 
 def paired_chart(
@@ -105,13 +105,15 @@ def paired_chart(
     tasks = list(dict.fromkeys(frame["task"]))
     frame["row"] = frame["task"].map(dict(zip(tasks, layers.row_keys(tasks), strict=True)))
     drawn = [name for name in labels if name in set(frame["variant"])]
-    looks = Looks(drawn, labels)
+    looks = Looks.of(drawn, labels)
     return Chart(
-        labels=tuple(drawn),
-        looks=tuple(labels),
+        looks=looks,
         data={"paired": columns(frame)},
-        panels=tuple(_paired_panel(metric, unit, looks, baseline) for metric, unit in units.items()),
+        panels=tuple(
+            _paired_panel(metric, unit, looks, baseline) for metric, unit in units.items()
+        ),
         columns=2,
+        key=True,
     )
 
 
@@ -129,11 +131,9 @@ def _paired_panel(metric: str, unit: str, looks: Looks, baseline: str) -> Panel:
     x = alt.X(
         "difference:Q",
         scale=alt.Scale(padding=6),
-        axis=alt.Axis(
-            title=[unit, f"minus {label_title(baseline)}'s"], format="+~g", tickCount=4
-        ),
+        axis=alt.Axis(title=[unit, f"minus {label_title(baseline)}'s"], format="+~g", tickCount=4),
     )
-    place = {
+    place: dict[str, Any] = {
         "y": alt.Y("row:N", axis=layers.row_axis()),
         "yOffset": alt.YOffset("label:N", sort=looks.labels),
         "tooltip": told,
@@ -155,7 +155,7 @@ def _paired_panel(metric: str, unit: str, looks: Looks, baseline: str) -> Panel:
             )
         )
     parts += layers.estimates("paired", looks, "ci_low", is_metric, size=50, x=x, **place)
-    return panel(alt.layer(*parts).properties(height=alt.Step(13)))
+    return panel(parts, height=alt.Step(13))
 
 
 def steps_chart(steps: pd.DataFrame, labels: Sequence[str]) -> Chart:
@@ -173,14 +173,14 @@ def steps_chart(steps: pd.DataFrame, labels: Sequence[str]) -> Chart:
     ].reset_index(drop=True)
     frame["interval"] = interval_texts(frame)
     drawn = [name for name in labels if name in set(frame["variant"])]
-    looks = Looks(drawn, labels)
+    looks = Looks.of(drawn, labels)
     families = list(dict.fromkeys(frame["family"]))
     return Chart(
-        labels=tuple(drawn),
-        looks=tuple(labels),
+        looks=looks,
         data={"steps": columns(frame)},
         panels=tuple(_steps_panel(family, looks) for family in families),
         columns=2,
+        key=True,
     )
 
 
@@ -195,9 +195,7 @@ def _steps_panel(family: str, looks: Looks) -> Panel:
         ("n_seeds:Q", "Seeds", ""),
     )
     x = alt.X("steps:O", axis=alt.Axis(title="Steps k", labelAngle=0, grid=False))
-    offset = alt.XOffset(
-        "label:N", sort=looks.labels, scale=alt.Scale(paddingOuter=1.2)
-    )
+    offset = alt.XOffset("label:N", sort=looks.labels, scale=alt.Scale(paddingOuter=1))
     y = alt.Y(
         "score:Q",
         scale=alt.Scale(domain=[0, 1.03], nice=False),
@@ -210,7 +208,7 @@ def _steps_panel(family: str, looks: Looks) -> Panel:
         .encode(x=x, y=alt.Y("mean(chance):Q"))
     )
     return panel(
-        alt.layer(
+        [
             chance,
             layers.lines(layers.rows("steps", is_family), looks, x=x, xOffset=offset, y=y),
             layers.bars(
@@ -225,7 +223,7 @@ def _steps_panel(family: str, looks: Looks) -> Panel:
             *layers.estimates(
                 "steps", looks, "ci_low", is_family, x=x, xOffset=offset, y=y, tooltip=told
             ),
-        ),
+        ],
         height=190,
         title=family,
     )
@@ -243,14 +241,14 @@ def task_scaling_chart(scaling: pd.DataFrame, labels: Sequence[str]) -> Chart:
     ].reset_index(drop=True)
     frame["interval"] = interval_texts(frame)
     drawn = [name for name in labels if name in set(frame["variant"])]
-    looks = Looks(drawn, labels)
+    looks = Looks.of(drawn, labels)
     tasks = list(dict.fromkeys(frame["task"]))
     return Chart(
-        labels=tuple(drawn),
-        looks=tuple(labels),
+        looks=looks,
         data={"scaling": columns(frame)},
         panels=tuple(_task_panel(task, looks) for task in tasks),
         columns=2,
+        key=True,
     )
 
 
@@ -275,7 +273,7 @@ def _task_panel(task: str, looks: Looks) -> Panel:
     )
     is_task = layers.equal("task", task)
     return panel(
-        alt.layer(
+        [
             layers.lines(layers.rows("scaling", is_task), looks, x=x, y=y),
             layers.bars(
                 layers.rows("scaling", is_task, *layers.known("ci_low", "ci_high")),
@@ -286,7 +284,7 @@ def _task_panel(task: str, looks: Looks) -> Panel:
                 tooltip=told,
             ),
             *layers.estimates("scaling", looks, "ci_low", is_task, x=x, y=y, tooltip=told),
-        ),
+        ],
         height=200,
         title=task,
     )

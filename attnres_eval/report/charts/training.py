@@ -32,20 +32,20 @@ def training_chart(smooth: pd.DataFrame, labels: Sequence[str], baseline: str) -
         if baseline in kept:
             part["difference"] = (kept[label] - kept[baseline]).to_numpy()
         parts.append(part)
-    looks = Looks(drawn, labels)
+    looks = Looks.of(drawn, labels)
     panels = [panel(_curves(looks, "loss", "Training loss (nats per token)", ""), height=280)]
     if baseline in kept:
         title = f"Minus {label_title(baseline)} (nats per token)"
         panels.append(panel(_curves(looks, "difference", title, "+"), height=190))
     return Chart(
-        labels=tuple(drawn),
-        looks=tuple(labels),
+        looks=looks,
         data={"curves": columns(pd.concat(parts, ignore_index=True))},
         panels=tuple(panels),
+        key=True,
     )
 
 
-def _curves(looks: Looks, column: str, title: str, sign: str) -> alt.LayerChart:
+def _curves(looks: Looks, column: str, title: str, sign: str) -> list[alt.Chart]:
     x = alt.X(
         "tokens:Q",
         scale=alt.Scale(nice=False, zero=False),
@@ -64,7 +64,7 @@ def _curves(looks: Looks, column: str, title: str, sign: str) -> alt.LayerChart:
     )
     # What is pointed at is the nearest invisible point: a line has no row of its own.
     targets = layers.rows("curves").mark_point(size=120, opacity=0, filled=True)
-    return alt.layer(
+    return [
         layers.lines(layers.rows("curves"), looks, x=x, y=y),
         targets.encode(x=x, y=y, color=looks.colour(), tooltip=told),
-    )
+    ]

@@ -1,0 +1,108 @@
+"""Charts as parts of a page: their data and looks as JSON, and the program that draws them."""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import vl_convert
+from markupsafe import Markup
+
+from attnres_eval.labels import OWN, own_base, split_label
+from attnres_eval.report.assets import embeddable
+from attnres_eval.report.charts.chart import Chart
+from attnres_eval.report.charts.look import OUTLINES, config, dark_colours, dash, shape
+from attnres_eval.report.style import label_title
+
+
+def chart_json(chart: Chart) -> Markup:
+    """A chart as the page's script reads it, to stand inside of `<script>`."""
+    return _json(
+        {
+            "data": chart.data,
+            "columns": chart.columns,
+            **({"key": chart.looks.labels} if chart.key else {}),
+            "panels": [
+                {"spec": panel.spec, **({"labels": panel.labels} if panel.labels else {})}
+                for panel in chart.panels
+            ],
+            "switches": [
+                {
+                    "name": switch.name,
+                    "options": [
+                        {"text": option.text, "replaced": option.replaced}
+                        for option in switch.options
+                    ],
+                }
+                for switch in chart.switches
+            ],
+        }
+    )
+
+
+def page_json(charts: Sequence[Chart]) -> Markup:
+    """What all charts of a page share: configuration, colours in the dark, and the variants."""
+    return _json(
+        {
+            "config": config(),
+            "dark": dark_colours(),
+            "outlines": OUTLINES,
+            "variants": variants(charts),
+        }
+    )
+
+
+def variants(charts: Sequence[Chart]) -> list[dict[str, Any]]:
+    """Every variant that is drawn, with its labels and their looks.
+
+    A label has two looks where two studies on one page give it two colours.
+
+    Returns:
+        Each with `title`, and `labels`: `label`, `title`, `rate` and `looks`.
+    """
+    looks: dict[str, list[dict[str, Any]]] = {}
+    for chart in charts:
+        for label, look in chart.looks.styles.items():
+            own = looks.setdefault(label, [])
+            drawn = {"colour": look.colour, "shape": shape(look), "dash": dash(look)}
+            if drawn["colour"] not in [one["colour"] for one in own]:
+                own.append(drawn)
+    grouped: dict[str, list[str]] = {}
+    for label in looks:
+        grouped.setdefault(own_base(label), []).append(label)
+    return [
+        {
+            "title": label_title(base),
+            "labels": [
+                {
+                    "label": label,
+                    "title": label_title(label),
+                    "rate": _rate(label),
+                    "looks": looks[label],
+                }
+                for label in labels
+            ],
+        }
+        for base, labels in grouped.items()
+    ]
+
+
+def _rate(label: str) -> str:
+    """A label's rate beside others of the same variant."""
+    return "own" if label.endswith(OWN) else f"{split_label(label)[1]:g}×"
+
+
+def _json(value: Any) -> Markup:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Nothing in it can end the element, or begin a comment.
+    return Markup(text.replace("<", "\\u003c"))
+
+
+@functools.cache
+def runtime() -> Markup:
+    """Vega, Vega-Lite and Vega-Embed as one script, which needs no network.
+
+    The bundle is made by the package that brings them; that takes seconds, so once a process.
+    """
+    # Its names stay its own: the page has other scripts.
+    return embeddable("(() => {" + vl_convert.javascript_bundle(None) + "})();")
