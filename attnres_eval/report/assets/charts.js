@@ -38,12 +38,16 @@
   // Powers of ten as they are written by hand: 2×10¹².
   const superscript = (digits) =>
     digits.replace(/./g, (digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]);
-  vega.expressionFunction("power", (value) => {
-    if (value >= 0.01 && value < 1000) return String(Number(value.toPrecision(3)));
+  const power = (value) => {
+    if (value < 0) return `−${power(-value)}`;
+    if (value === 0 || (value >= 0.001 && value < 1000)) return String(Number(value.toPrecision(3)));
     const [factor, exponent] = value.toExponential(1).replace("e+", "e").split("e");
     const short = factor.replace(/\.0$/, "");
     return (short === "1" ? "" : `${short}×`) + `10${superscript(exponent)}`;
-  });
+  };
+
+  const signed = (value) =>
+    (value > 0 ? "+" : "") + String(Number(value.toPrecision(4))).replace("-", "−");
 
   // -- One chart ------------------------------------------------------------------------------
 
@@ -53,7 +57,7 @@
     for (const parameter of spec.params) {
       if (parameter.name === "hidden") parameter.value = [...hidden];
     }
-    return { ...spec, datasets: chart.datasets };
+    return { ...spec, datasets: { ...spec.datasets, ...chart.datasets } };
   };
 
   const draw = async (chart) => {
@@ -64,6 +68,7 @@
       const drawn = await vegaEmbed(panel.place, specification(chart, panel), {
         actions: false,
         config: replaced(page.config, colours()),
+        expressionFunctions: { power, signed },
         mode: "vega-lite",
         renderer: "svg",
         tooltip: { theme: dark.matches ? "dark" : "light" },
@@ -98,7 +103,8 @@
   };
 
   const switchOf = (chart, choice, place, group) => {
-    const set = element("fieldset", {}, element("legend", {}, choice.name));
+    const set = element("div", { role: "radiogroup", "aria-label": choice.name });
+    set.append(element("span", {}, choice.name));
     choice.options.forEach((option, index) => {
       const input = element("input", { type: "radio", name: `${group}-${place}` });
       input.checked = index === 0;

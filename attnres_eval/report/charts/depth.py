@@ -1,5 +1,6 @@
 """The chart of magnitudes by depth: a line a variant over attention and over MLP sublayers."""
 
+import math
 from collections.abc import Sequence
 
 import altair as alt
@@ -18,6 +19,7 @@ from attnres_eval.report.plot_depth import (
     measure_range,
 )
 
+MOST_TICKS = 5
 SKIP = "skip_loss_change"
 
 
@@ -56,7 +58,11 @@ def _panel(frame: pd.DataFrame, measure: str, kind: str, looks: Looks, *, banded
     y = alt.Y(
         f"{measure}:Q",
         scale=_scale(frame, measure),
-        axis=alt.Axis(title=PANELS[measure].split("\n"), format="~g", tickCount=6),
+        axis=alt.Axis(
+            title=PANELS[measure].split("\n"),
+            formatType="power",
+            values=_ticks(*measure_range(frame[measure], measure)),
+        ),
     )
     told = layers.tips(
         ("title:N", "title", ""),
@@ -86,7 +92,21 @@ def _panel(frame: pd.DataFrame, measure: str, kind: str, looks: Looks, *, banded
         layers.lines(layers.rows("depth", *shown), looks, 1.6, clip=True, x=x, y=y),
         layers.points(layers.rows("depth", *shown), looks, 36, x=x, y=y, tooltip=told),
     ]
-    return panel(parts, height=190, title=f"{KINDS[kind]}: {name}")
+    return panel(parts, height=190, title=KINDS[kind])
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Powers of ten within an axis, of both signs and with 0 where it has them.
+
+    On an axis that is linear near zero they begin where it ends to be.
+    """
+    least = LINEAR_UP_TO if low <= 0 else low
+    most = max(high, -low)
+    exponents = range(math.ceil(math.log10(least)), math.floor(math.log10(most)) + 1)
+    every = -(-len(exponents) // MOST_TICKS)
+    powers = [10.0**exponent for exponent in exponents][::every]
+    both = [*(-power for power in reversed(powers)), 0.0, *powers]
+    return [tick for tick in both if low <= tick <= high]
 
 
 def _scale(frame: pd.DataFrame, measure: str) -> alt.Scale:

@@ -74,7 +74,7 @@ def _losses(frame: pd.DataFrame, looks: Looks, base: str) -> list[alt.Chart]:
         scale=alt.Scale(domain=[low, high], nice=False, zero=False),
         axis=alt.Axis(
             title=[f"Loss minus {base}'s", "(nats per token; left is better)"],
-            format="+~g",
+            formatType="signed",
             tickCount=5,
         ),
     )

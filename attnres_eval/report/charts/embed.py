@@ -98,6 +98,10 @@ def _json(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
+SNIPPET = "window.vegaEmbed = vegaEmbed;"
+"""What the bundle ends in: all that the page's script needs of it."""
+
+
 @functools.cache
 def runtime() -> Markup:
     """Vega, Vega-Lite and Vega-Embed as one script, which needs no network.
@@ -105,4 +109,4 @@ def runtime() -> Markup:
     The bundle is made by the package that brings them; that takes seconds, so once a process.
     """
     # Its names stay its own: the page has other scripts.
-    return embeddable("(() => {" + vl_convert.javascript_bundle(None) + "})();")
+    return embeddable("(() => {" + vl_convert.javascript_bundle(SNIPPET) + "})();")

@@ -139,6 +139,13 @@ def row_keys(texts: Sequence[str]) -> list[str]:
     return [f"{place:03d}|{text}" for place, text in enumerate(texts)]
 
 
+def value_axis(title: str, *, signed: bool = False) -> alt.Axis:
+    """An upright axis of plain numbers, or of differences with their signs."""
+    if signed:
+        return alt.Axis(title=title, formatType="signed", tickCount=5)
+    return alt.Axis(title=title, format="~g", tickCount=5)
+
+
 def power_axis(title: str, ticks: int = 6) -> alt.Axis:
     """A log axis whose numbers are written as powers of ten."""
     return alt.Axis(title=title, formatType="power", tickCount=ticks, labelOverlap=True)

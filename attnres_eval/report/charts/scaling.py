@@ -133,12 +133,12 @@ def _losses(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
     compute = compute_range(scaling, CURVE_POINTS)
     x = alt.X(
         "compute:Q",
-        scale=alt.Scale(type="log", nice=False, zero=False, padding=12),
+        scale=alt.Scale(type="log", nice=False, padding=12),
         axis=layers.power_axis(scaling.axis.name),
     )
     y = alt.Y(
         "loss:Q",
-        scale=alt.Scale(type="log", nice=False, zero=False, padding=12),
+        scale=alt.Scale(type="log", nice=False, padding=12),
         axis=alt.Axis(title=layers.NATS, tickCount=6, format="~g"),
     )
     drawn: list[alt.Chart] = []
@@ -175,7 +175,7 @@ def _multipliers(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
     low, high = multiplier_ends(scaling)
     x = alt.X(
         "compute:Q",
-        scale=alt.Scale(type="log", nice=False, zero=False, padding=12),
+        scale=alt.Scale(type="log", nice=False, padding=12),
         axis=layers.power_axis(scaling.axis.name),
     )
     y = alt.Y(

@@ -152,7 +152,7 @@ def best_rates_chart(best: pd.DataFrame, baseline: str) -> Chart:
                     f"Loss minus {base}'s at its best rate (nats per token)",
                     f"open: at {base}'s best rate; filled: at the variant's own",
                 ],
-                format="+~g",
+                formatType="signed",
                 tickCount=6,
             ),
         )
@@ -219,14 +219,14 @@ def over_chart(
     base = label_title(baseline)
     left = [] if level is None else [layers.reference(y=level, name=base)]
     panels = []
-    for before, column, low, high, title, form in (
-        (left, "nats_per_token", "nats_low", "nats_high", layers.NATS, "~g"),
-        ([layers.reference(y=0.0)], "difference", "ci_low", "ci_high", f"Minus {base}'s", "+~g"),
+    for before, column, low, high, title, signed in (
+        (left, "nats_per_token", "nats_low", "nats_high", layers.NATS, False),
+        ([layers.reference(y=0.0)], "difference", "ci_low", "ci_high", f"Minus {base}'s", True),
     ):
         y = alt.Y(
             f"{column}:Q",
             scale=alt.Scale(zero=False, padding=8),
-            axis=alt.Axis(title=title, format=form, tickCount=5),
+            axis=layers.value_axis(title, signed=signed),
         )
         shown = layers.known(column)
         parts = [

@@ -54,7 +54,7 @@ def _curves(looks: Looks, column: str, title: str, sign: str) -> list[alt.Chart]
     y = alt.Y(
         f"{column}:Q",
         scale=alt.Scale(zero=False),
-        axis=alt.Axis(title=title, format=f"{sign}~g", tickCount=5),
+        axis=layers.value_axis(title, signed=bool(sign)),
     )
     told = layers.tips(
         ("title:N", "title", ""),
