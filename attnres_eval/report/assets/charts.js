@@ -41,8 +41,8 @@
   const power = (value) => {
     if (value < 0) return `−${power(-value)}`;
     if (value === 0 || (value >= 0.001 && value < 1000)) return String(Number(value.toPrecision(3)));
-    const [factor, exponent] = value.toExponential(1).replace("e+", "e").split("e");
-    const short = factor.replace(/\.0$/, "");
+    const [factor, exponent] = value.toExponential(2).replace("e+", "e").split("e");
+    const short = String(Number(factor));
     return (short === "1" ? "" : `${short}×`) + `10${superscript(exponent)}`;
   };
 
@@ -70,6 +70,7 @@
         config: replaced(page.config, colours()),
         expressionFunctions: { power, signed },
         mode: "vega-lite",
+        logLevel: 1, // Errors alone.
         renderer: "svg",
         tooltip: { theme: dark.matches ? "dark" : "light" },
       });
@@ -283,10 +284,9 @@
 
   // The key of one chart: the same buttons beside it, for the pointer; the keyboard has the legend.
   const keyOf = (labels) => {
-    const looks = new Map(page.variants.flatMap((v) => v.labels.map((one) => [one.label, one])));
     const key = element("div", { class: "key" });
-    for (const label of labels) {
-      const button = toggle(looks.get(label).title, [label], looks.get(label).looks);
+    for (const { label, title, look } of labels) {
+      const button = toggle(title, [label], [look]);
       button.tabIndex = -1;
       key.append(button);
     }

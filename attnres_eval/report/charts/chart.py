@@ -110,9 +110,6 @@ def panel(
         title: of the panel.
     """
     whole = alt.layer(*parts).properties(width="container", height=height)
-    if isinstance(height, alt.Step):
-        # Height follows the rows: only the width is fitted.
-        whole = whole.properties(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
     if title:
         whole = whole.properties(title=title)
     spec = whole.add_params(alt.param(name="hidden", value=[])).to_dict()

@@ -8,11 +8,19 @@ from typing import Any
 import vl_convert
 from markupsafe import Markup
 
-from attnres_eval.labels import OWN, own_base, split_label
+from attnres_eval.labels import own_base
 from attnres_eval.report.assets import embeddable
 from attnres_eval.report.charts.chart import Chart
-from attnres_eval.report.charts.look import OUTLINES, config, dark_colours, dash, shape
-from attnres_eval.report.style import label_title
+from attnres_eval.report.charts.look import (
+    OUTLINES,
+    config,
+    dark_colours,
+    dash,
+    rate_name,
+    shape,
+    short_title,
+)
+from attnres_eval.report.style import Style, label_title
 
 
 def chart_json(chart: Chart) -> Markup:
@@ -21,7 +29,7 @@ def chart_json(chart: Chart) -> Markup:
         {
             "data": chart.data,
             "columns": chart.columns,
-            **({"key": chart.looks.labels} if chart.key else {}),
+            **({"key": _key(chart)} if chart.key else {}),
             "panels": [
                 {"spec": panel.spec, **({"labels": panel.labels} if panel.labels else {})}
                 for panel in chart.panels
@@ -64,9 +72,8 @@ def variants(charts: Sequence[Chart]) -> list[dict[str, Any]]:
     for chart in charts:
         for label, look in chart.looks.styles.items():
             own = looks.setdefault(label, [])
-            drawn = {"colour": look.colour, "shape": shape(look), "dash": dash(look)}
-            if drawn["colour"] not in [one["colour"] for one in own]:
-                own.append(drawn)
+            if look.colour not in [one["colour"] for one in own]:
+                own.append(_look(look))
     grouped: dict[str, list[str]] = {}
     for label in looks:
         grouped.setdefault(own_base(label), []).append(label)
@@ -77,7 +84,7 @@ def variants(charts: Sequence[Chart]) -> list[dict[str, Any]]:
                 {
                     "label": label,
                     "title": label_title(label),
-                    "rate": _rate(label),
+                    "rate": rate_name(label),
                     "looks": looks[label],
                 }
                 for label in labels
@@ -87,9 +94,16 @@ def variants(charts: Sequence[Chart]) -> list[dict[str, Any]]:
     ]
 
 
-def _rate(label: str) -> str:
-    """A label's rate beside others of the same variant."""
-    return "own" if label.endswith(OWN) else f"{split_label(label)[1]:g}×"
+def _key(chart: Chart) -> list[dict[str, Any]]:
+    """The labels of one chart with their looks in it."""
+    return [
+        {"label": label, "title": short_title(label), "look": _look(look)}
+        for label, look in chart.looks.styles.items()
+    ]
+
+
+def _look(look: Style) -> dict[str, Any]:
+    return {"colour": look.colour, "shape": shape(look), "dash": dash(look)}
 
 
 def _json(value: Any) -> Markup:

@@ -6,7 +6,8 @@ from typing import Any
 
 import altair as alt
 
-from attnres_eval.report.style import DARK, LIGHT, MARKERS, Style, Theme, styles
+from attnres_eval.labels import OWN, own_base, split_label
+from attnres_eval.report.style import DARK, LIGHT, MARKERS, Style, Theme, label_title, styles
 
 LINE_WIDTH = 1.8
 SHAPES = dict(
@@ -89,6 +90,17 @@ class Looks:
         )
 
 
+def rate_name(label: str) -> str:
+    """A label's rate beside others of the same variant."""
+    return "own rate" if label.endswith(OWN) else f"{split_label(label)[1]:g}×"
+
+
+def short_title(label: str) -> str:
+    """A label's title where many stand in little room: its rate as a factor alone."""
+    base = own_base(label)
+    return label_title(label) if base == label else f"{label_title(base)} {rate_name(label)}"
+
+
 def dark_colours() -> dict[str, str]:
     """Each colour of the light theme and what takes its place in the dark one."""
     return dict(zip(_colours(LIGHT), _colours(DARK), strict=True))
@@ -109,7 +121,7 @@ def config() -> dict[str, Any]:
             "gridColor": LIGHT.grid,
             "labelColor": LIGHT.text,
             "labelFontSize": 12,
-            "labelLimit": 190,
+            "labelLimit": 240,
             "tickColor": LIGHT.quiet,
             "titleColor": LIGHT.text,
             "titleFontSize": 12,

@@ -131,7 +131,9 @@ def _paired_panel(metric: str, unit: str, looks: Looks, baseline: str) -> Panel:
     x = alt.X(
         "difference:Q",
         scale=alt.Scale(padding=6),
-        axis=alt.Axis(title=[unit, f"minus {label_title(baseline)}'s"], formatType="signed", tickCount=4),
+        axis=alt.Axis(
+            title=[unit, f"minus {label_title(baseline)}'s"], formatType="signed", tickCount=4
+        ),
     )
     place: dict[str, Any] = {
         "y": alt.Y("row:N", axis=layers.row_axis()),
