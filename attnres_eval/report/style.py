@@ -79,6 +79,8 @@ def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
     """
     places = {name: place for place, name in enumerate(VARIANTS)}
     others = [label for label in dict.fromkeys(labels) if label not in places]
+    # First those at the recipe's rate, which stand alone in figures of rates.
+    others.sort(key=lambda label: own_base(label) != label)
     places.update({label: len(VARIANTS) + place for place, label in enumerate(others)})
     looks = {label: style_at(places[label], theme) for label in labels}
     for label, look in looks.items():

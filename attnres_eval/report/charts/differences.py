@@ -7,7 +7,7 @@ import pandas as pd
 
 from attnres_eval.report.charts import layers
 from attnres_eval.report.charts.chart import Chart, columns, interval_texts, panel
-from attnres_eval.report.charts.look import Looks
+from attnres_eval.report.charts.look import Looks, short_title
 from attnres_eval.report.plot_differences import shown_range
 from attnres_eval.report.style import LIGHT, label_title
 
@@ -32,7 +32,7 @@ def differences_chart(differences: pd.DataFrame, labels: Sequence[str], baseline
     families = list(dict.fromkeys(differences["family"]))
     frame = differences.assign(family_place=differences["family"].map(families.index))
     frame = frame.sort_values(["family_place", "difference"])[KEPT].reset_index(drop=True)
-    frame["row"] = layers.row_keys([label_title(label) for label in frame["variant"]])
+    frame["row"] = layers.row_keys([short_title(label) for label in frame["variant"]])
     frame["interval"] = interval_texts(frame)
     frame["interval_all"] = interval_texts(frame, "ci_low_all", "ci_high_all")
     drawn = [name for name in labels if name in set(frame["variant"])]
@@ -73,6 +73,7 @@ def _losses(frame: pd.DataFrame, looks: Looks, base: str) -> list[alt.Chart]:
         "difference:Q",
         scale=alt.Scale(domain=[low, high], nice=False, zero=False),
         axis=alt.Axis(
+            titleAnchor="end",
             title=[f"Loss minus {base}'s", "(nats per token; left is better)"],
             formatType="signed",
             tickCount=5,
@@ -122,7 +123,7 @@ def _costs(looks: Looks, base: str) -> list[alt.Chart]:
             axis=alt.Axis(
                 title=[
                     f"Over {base}'s (left is cheaper)",
-                    "filled: time a step; open: peak memory",
+                    "filled: time a step; open: memory",
                 ],
                 format="~g",
                 tickCount=4,

@@ -35,7 +35,12 @@ def multipliers_chart(
     x = alt.X(
         "multiplier:Q",
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(title="Compute multiplier (above 1: a saving)", format="~g", tickCount=6),
+        axis=alt.Axis(
+            titleAnchor="end",
+            title="Compute multiplier (above 1: a saving)",
+            format="~g",
+            tickCount=6,
+        ),
     )
     y = alt.Y("row:N", axis=layers.row_axis())
     told = layers.tips(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from attnres_eval.report.charts import layers
 from attnres_eval.report.charts.chart import Chart, Panel, columns, interval_texts, panel
-from attnres_eval.report.charts.look import Looks
+from attnres_eval.report.charts.look import Looks, short_title
 from attnres_eval.report.style import LIGHT, label_title
 
 ROW_PIXELS = 22
@@ -29,7 +29,7 @@ def scores_chart(scores: pd.DataFrame, labels: Sequence[str]) -> Chart:
         ]
     ].reset_index(drop=True)
     drawn = [name for name in labels if name in set(frame["variant"])]
-    keys = dict(zip(drawn, layers.row_keys([label_title(name) for name in drawn]), strict=True))
+    keys = dict(zip(drawn, layers.row_keys([short_title(name) for name in drawn]), strict=True))
     frame["row"] = frame["variant"].map(keys)
     frame["interval"] = interval_texts(frame)
     looks = Looks.of(drawn, labels)
@@ -58,7 +58,9 @@ def _score_panel(own: pd.DataFrame, looks: Looks) -> Panel:
     x = alt.X(
         "score:Q",
         scale=alt.Scale(zero=False, padding=10),
-        axis=alt.Axis(title="Score (fraction of questions)", format="~g", tickCount=5),
+        axis=alt.Axis(
+            titleAnchor="end", title="Score (fraction of questions)", format="~g", tickCount=5
+        ),
     )
     y = alt.Y("row:N", axis=layers.row_axis())
     chance = own["chance"].dropna()
@@ -132,7 +134,10 @@ def _paired_panel(metric: str, unit: str, looks: Looks, baseline: str) -> Panel:
         "difference:Q",
         scale=alt.Scale(padding=6),
         axis=alt.Axis(
-            title=[unit, f"minus {label_title(baseline)}'s"], formatType="signed", tickCount=4
+            titleAnchor="end",
+            title=[unit, f"minus {label_title(baseline)}'s"],
+            formatType="signed",
+            tickCount=4,
         ),
     )
     place: dict[str, Any] = {

@@ -98,10 +98,10 @@ def _rates_panel(
         .encode(x=x, y=y, color=looks.colour()),
         layers.points(layers.rows("rates", own, within), looks, 50, x=x, y=y, tooltip=told),
         layers.rows("rates", own, above)
-        .mark_point(shape="triangle-up", filled=True, size=60, opacity=1)
+        .mark_point(shape="triangle-up", filled=True, size=60, opacity=1, yOffset=5)
         .encode(x=x, y=alt.YDatum(ends[1]), color=looks.colour(), tooltip=told),
         layers.rows("rates", own, above)
-        .mark_text(dy=14, fontSize=11, color=LIGHT.text)
+        .mark_text(dy=18, fontSize=11, color=LIGHT.text)
         .encode(x=x, y=alt.YDatum(ends[1]), text=alt.Text("nats_per_token:Q", format=".2f")),
     ]
     labels = dict.fromkeys(frame.loc[frame["base"] == name, "variant"])
@@ -148,6 +148,7 @@ def best_rates_chart(best: pd.DataFrame, baseline: str) -> Chart:
             f"{column}:Q",
             scale=alt.Scale(padding=8),
             axis=alt.Axis(
+                titleAnchor="end",
                 title=[
                     f"Loss minus {base}'s at its best rate (nats per token)",
                     f"open: at {base}'s best rate; filled: at the variant's own",
