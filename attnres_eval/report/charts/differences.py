@@ -121,6 +121,7 @@ def _costs(looks: Looks, base: str) -> list[alt.Chart]:
             f"{column}:Q",
             scale=alt.Scale(zero=False, padding=8),
             axis=alt.Axis(
+                titleAnchor="end",
                 title=[
                     f"Over {base}'s (left is cheaper)",
                     "filled: time a step; open: memory",

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
+from numpy.typing import ArrayLike
 
 from attnres_eval.report.charts.look import LINE_WIDTH, Looks
 from attnres_eval.report.style import LIGHT
@@ -146,6 +148,26 @@ def value_axis(title: str, *, signed: bool = False) -> alt.Axis:
     return alt.Axis(title=title, format="~g", tickCount=5)
 
 
-def power_axis(title: str, ticks: int = 6) -> alt.Axis:
-    """A log axis whose numbers are written as powers of ten."""
-    return alt.Axis(title=title, formatType="power", tickCount=ticks, labelOverlap=True)
+ROUND = (
+    "indexof([1, 2, 5], round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))) >= 0"
+)
+"""Whether a tick is at 1, 2 or 5 times a power of ten."""
+WIDE = 5.0
+"""From this factor between its ends on, an axis has numbers at round ticks alone."""
+
+
+def power_axis(title: str, values: ArrayLike) -> alt.Axis:
+    """A log axis whose numbers are written as powers of ten.
+
+    Args:
+        title: of the axis.
+        values: what it reaches over.
+    """
+    known = np.asarray(values, dtype=np.float64)
+    wide = known.size > 0 and known.max() >= WIDE * known.min()
+    return alt.Axis(
+        title=title,
+        formatType="power",
+        labelExpr=f"{ROUND} ? datum.label : ''" if wide else alt.Undefined,
+        labelOverlap="greedy",
+    )

@@ -15,6 +15,7 @@ from attnres_eval.report.plot_scaling import (
     implied_multipliers,
     multiplier_ends,
 )
+from attnres_eval.report.style import LIGHT
 
 CURVE_POINTS = 40
 SAME_RATIO = 1e-5
@@ -64,7 +65,7 @@ def scaling_chart(scaling: Scaling, losses: pd.DataFrame, timed: Scaling | None 
 def _switches(scaling: Scaling, timed: Scaling | None, ratio: float | None) -> tuple[Switch, ...]:
     switches = []
     if timed is not None:
-        replaced = {name: f"{name}{TIME_SUFFIX}" for name in ("runs", "curves", "levels")}
+        replaced = {name: f"{name}{TIME_SUFFIX}" for name in ("runs", "curves", "levels", "arrow")}
         replaced[scaling.axis.name] = SECONDS_AXIS.name
         replaced[_title(scaling)] = _title(timed)
         switches.append(Switch("Equal", (Option("FLOPs"), Option("time", replaced))))
@@ -96,6 +97,7 @@ def _data(scaling: Scaling, losses: pd.DataFrame, ratio: float | None) -> dict[s
     if scaling.curves:
         data["curves"] = columns(_curves(scaling, ratio))
         data["levels"] = columns(_levels(scaling))
+        data["arrow"] = columns(_arrow(scaling, ratio))
     return data
 
 
@@ -116,9 +118,34 @@ def _curves(scaling: Scaling, ratio: float | None) -> pd.DataFrame:
                 part["high"] = base.loss(compute * row["ci_low"])
         parts.append(part)
     curves = pd.concat(parts, ignore_index=True)
-    for name in ("fit", "low", "high"):
-        curves[f"{name}{BITS_SUFFIX}"] = curves[name] * (np.nan if ratio is None else ratio)
-    return curves
+    return _with_bits(curves, ratio)
+
+
+def _with_bits(frame: pd.DataFrame, ratio: float | None) -> pd.DataFrame:
+    """Losses of fits in bits per byte too, as far as the runs have one ratio of the two."""
+    inside = [name for name in ("fit", "low", "high") if name in frame]
+    factor = np.nan if ratio is None else ratio
+    return frame.assign(**{f"{name}{BITS_SUFFIX}": frame[name] * factor for name in inside})
+
+
+def _arrow(scaling: Scaling, ratio: float | None) -> pd.DataFrame:
+    """From the headline variant's curve to the baseline's at the same loss; or no row."""
+    rows = scaling.multipliers.dropna(subset=["multiplier"])
+    rows = rows[(rows["variant"] == scaling.arrow) & rows["variant"].isin(list(scaling.curves))]
+    found = pd.DataFrame(
+        {
+            "label": rows["variant"],
+            "compute": rows["target"],
+            "end": rows["target"] * rows["multiplier"],
+            "fit": [
+                float(scaling.curves[label].loss(np.array(target)))
+                for label, target in zip(rows["variant"], rows["target"], strict=True)
+            ],
+            "text": [f"{factor:.2f}×" for factor in rows["multiplier"]],
+            "saves": rows["multiplier"] >= 1,
+        }
+    )
+    return _with_bits(found, ratio)
 
 
 def _levels(scaling: Scaling) -> pd.DataFrame:
@@ -134,7 +161,7 @@ def _losses(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
     x = alt.X(
         "compute:Q",
         scale=alt.Scale(type="log", nice=False, padding=12),
-        axis=layers.power_axis(scaling.axis.name),
+        axis=layers.power_axis(scaling.axis.name, compute_range(scaling, 2)),
     )
     y = alt.Y(
         "loss:Q",
@@ -155,7 +182,30 @@ def _losses(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
         )
         drawn.append(layers.lines(curves, looks, x=x, y=alt.Y("fit:Q"), tooltip="title:N"))
     drawn.append(layers.points(layers.rows("runs"), looks, 75, x=x, y=y, tooltip=_run_tips()))
-    return drawn
+    return [*drawn, *_arrow_parts(looks, x)] if scaling.curves else drawn
+
+
+def _arrow_parts(looks: Looks, x: alt.X) -> list[alt.Chart]:
+    y, end = alt.Y("fit:Q"), alt.X("end:Q")
+    colour = looks.colour()
+    heads = [
+        layers.rows("arrow", condition)
+        .mark_point(shape=shape, filled=True, size=110, opacity=1)
+        .encode(x=end, y=y, color=colour)
+        for condition, shape in (
+            ("datum.saves", "triangle-right"),
+            ("!datum.saves", "triangle-left"),
+        )
+    ]
+    shaft = layers.rows("arrow").mark_rule(strokeWidth=2.4)
+    told = layers.rows("arrow").mark_text(
+        align="left", dx=9, dy=-9, color=LIGHT.text, fontSize=13, fontWeight=600
+    )
+    return [
+        shaft.encode(x=x, x2="end:Q", y=y, color=colour),
+        *heads,
+        told.encode(x=end, y=y, text="text:N"),
+    ]
 
 
 def _run_tips() -> list[alt.Tooltip]:
@@ -176,7 +226,7 @@ def _multipliers(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
     x = alt.X(
         "compute:Q",
         scale=alt.Scale(type="log", nice=False, padding=12),
-        axis=layers.power_axis(scaling.axis.name),
+        axis=layers.power_axis(scaling.axis.name, compute_range(scaling, 2)),
     )
     y = alt.Y(
         "implied:Q",
@@ -198,7 +248,10 @@ def _multipliers(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
         clip=True, opacity=0.14
     )
     level = layers.rows("levels").mark_rule(strokeWidth=1.6, clip=True)
+    # As wide an axis as the curves above have.
+    room = layers.rows("curves").mark_rule(opacity=0).encode(x=x)
     return [
+        room,
         span.encode(color=looks.colour(), y=alt.Y("ci_low:Q"), y2="ci_high:Q"),
         level.encode(
             color=looks.colour(),

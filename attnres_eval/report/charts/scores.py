@@ -253,13 +253,13 @@ def task_scaling_chart(scaling: pd.DataFrame, labels: Sequence[str]) -> Chart:
     return Chart(
         looks=looks,
         data={"scaling": columns(frame)},
-        panels=tuple(_task_panel(task, looks) for task in tasks),
+        panels=tuple(_task_panel(task, looks, frame["flops"]) for task in tasks),
         columns=2,
         key=True,
     )
 
 
-def _task_panel(task: str, looks: Looks) -> Panel:
+def _task_panel(task: str, looks: Looks, flops: "pd.Series[float]") -> Panel:
     told = layers.tips(
         ("title:N", "title", ""),
         ("size:N", "Size", ""),
@@ -271,7 +271,7 @@ def _task_panel(task: str, looks: Looks) -> Panel:
     x = alt.X(
         "flops:Q",
         scale=alt.Scale(type="log", nice=False, padding=12),
-        axis=layers.power_axis("Training compute (FLOPs)", 4),
+        axis=layers.power_axis("Training compute (FLOPs)", flops),
     )
     y = alt.Y(
         "score:Q",
