@@ -13,6 +13,7 @@ from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
 from attnres_eval.report import words, words_depth, words_paired, words_time
+from attnres_eval.report.legend import shared_names
 from attnres_eval.report.output import contents, drawn, themes
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
 from attnres_eval.report.plot_depth import LINEAR_UP_TO, draw_depth, has_bands
@@ -123,7 +124,7 @@ def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
         " beyond the panel."
         if scaling.curves
         else "Each point is one run. The runs bear no fitted curve."
-    )
+    ) + shared_names(scaling.labels)
     alt = "Validation loss over training compute. " + words.headline(
         results, tables["multipliers"], scaling.arrow
     )
@@ -310,7 +311,7 @@ def _training(results: Results, folder: Path) -> Figure | None:
     caption = (
         f"Size {largest}, mean over finished seeds{smoothing}."
         f" Below, the loss minus {label_title(baseline)}'s on the same batches: negative is"
-        " better."
+        f" better.{shared_names(list(map(str, smooth.columns)))}"
     )
     alt = words.training_finding(smooth.iloc[-1], baseline, largest)
     figure = Figure("training", "Training loss", caption, alt)
