@@ -25,6 +25,7 @@ from attnres_eval.report.charts.scores import (
     task_scaling_chart,
 )
 from attnres_eval.report.charts.training import training_chart
+from attnres_eval.report.legend import shared_names
 from attnres_eval.report.output import contents, drawn, for_page, themes
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
 from attnres_eval.report.plot_depth import LINEAR_UP_TO, draw_depth, has_bands
@@ -152,7 +153,7 @@ def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
         " beyond the panel."
         if scaling.curves
         else "Each point is one run. The runs bear no fitted curve."
-    )
+    ) + shared_names(scaling.labels)
     alt = "Validation loss over training compute. " + words.headline(
         results, tables["multipliers"], scaling.arrow
     )
@@ -379,7 +380,7 @@ def _training(results: Results, folder: Path) -> Figure | None:
     caption = (
         f"Size {largest}, mean over finished seeds{smoothing}."
         f" Below, the loss minus {label_title(baseline)}'s on the same batches: negative is"
-        " better."
+        f" better.{shared_names(list(map(str, smooth.columns)))}"
     )
     alt = words.training_finding(smooth.iloc[-1], baseline, largest)
     figure = Figure("training", "Training loss", caption, alt)

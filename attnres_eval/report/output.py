@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
+from attnres_eval.report.legend import drawn_for_page
 from attnres_eval.report.paper_look import drawn_for_paper
 from attnres_eval.report.style import LIGHT, THEMES, Theme, themed
 
@@ -61,7 +62,9 @@ def for_page() -> bool:
 
 def drawn(draw: Callable[[Theme], Figure], theme: Theme) -> tuple[Figure, bool]:
     """A figure in the present look, and whether it has the width of a page's text."""
-    return (draw(theme), True) if _OUTPUT.get().look == "report" else drawn_for_paper(draw, theme)
+    if _OUTPUT.get().look == "report":
+        return drawn_for_page(draw, theme), True
+    return drawn_for_paper(draw, theme)
 
 
 def contents(figure: Figure, theme: Theme) -> Iterator[tuple[Format, bytes]]:

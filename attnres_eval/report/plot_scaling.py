@@ -1,5 +1,6 @@
 """The scaling figure: loss over compute, and what each variant's compute is worth."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,22 +8,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
+    FixedFormatter,
     FixedLocator,
     FuncFormatter,
-    LogLocator,
     MaxNLocator,
     NullLocator,
 )
 from numpy.typing import ArrayLike
 
 from attnres_eval.cost import PFLOPS_DAY
+from attnres_eval.report.legend import legend_looks, legend_names
 from attnres_eval.report.select import Curve, has_interval
 from attnres_eval.report.style import (
     Style,
     Theme,
     label_title,
     most_columns,
-    styles,
     themed,
 )
 
@@ -83,9 +84,9 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
     variant's curve is the baseline's at `multiplier` times the compute.
     """
     with themed(theme):
-        looks = styles(scaling.labels, theme)
+        looks = legend_looks(scaling.labels, scaling.labels, theme)
         below = not scaling.open_points and _has_multipliers(scaling)
-        height = (6.6 if below else 4.9) + legend_inches(len(scaling.labels))
+        height = (6.6 if below else 4.9) + legend_inches(len(legend_names(scaling.labels)))
         figure = Figure(figsize=(WIDTH, height))
         if below:
             upper, lower = figure.subplots(
@@ -171,10 +172,12 @@ def compute_range(scaling: Scaling, n_points: int = 100) -> np.ndarray:
     return np.geomspace(low / margin, high * margin, n_points)
 
 
-def _name(scaling: Scaling, label: str) -> str:
+def _name(scaling: Scaling, label: str) -> str | None:
+    """In the legend; None where another label bears its variant's name there."""
+    name = legend_names(scaling.labels).get(label)
     rows = scaling.multipliers[scaling.multipliers["variant"] == label]
     known = rows["multiplier"].dropna()
-    return label_title(label) + (f" ({known.iloc[0]:.2f}×)" if len(known) else "")
+    return name and name + (f" ({known.iloc[0]:.2f}×)" if len(known) else "")
 
 
 def _curve(
@@ -257,12 +260,17 @@ def _arrow(axes: Axes, scaling: Scaling, looks: dict[str, Style], theme: Theme) 
     )
 
 
-def power_label(value: float) -> str:
-    """A number of an axis: plain where it is short, else as a power of ten in math text."""
+def power_label(value: float, digits: int = 2) -> str:
+    """A number of an axis: plain where it is short, else as a power of ten in math text.
+
+    Args:
+        value: the number.
+        digits: significant ones of a power of ten's factor, at most; a plain number has one more.
+    """
     if 0.01 <= value < 1000:
-        return f"{value:.3g}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    mantissa = mantissa.removesuffix(".0")
+        return f"{value:.{digits + 1}g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").removesuffix(".") if "." in mantissa else mantissa
     factor = "" if mantissa == "1" else rf"{mantissa}\times"
     return rf"${factor}10^{{{int(exponent)}}}$"
 
@@ -281,11 +289,37 @@ def _compute_axis(axes: Axes, compute: np.ndarray, kind: ComputeAxis) -> None:
         )
         top.set_xlabel(kind.unit_name)
         shown.append(top.xaxis)
-    decades = np.log10(compute[-1] / compute[0])
-    for axis in shown:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: power_label(value)))
+    for axis, unit in zip(shown, (1.0, kind.unit), strict=False):
+        ticks = compute_ticks(compute[0] / unit, compute[-1] / unit)
+        axis.set_major_locator(FixedLocator(list(ticks)))
+        axis.set_major_formatter(FixedFormatter(list(ticks.values())))
         axis.set_minor_locator(NullLocator())
+
+
+FEWEST_TICKS, MOST_DIGITS = 3, 6
+
+
+def compute_ticks(low: float, high: float) -> dict[float, str]:
+    """Round numbers between the ends of a log axis with their labels, no two of which are alike.
+
+    They are powers of ten, with 2 and 5 times those where that is not too many; on an axis so
+    narrow that it has too few of these, multiples of one round number.
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if high / low < 10**2.5 else (1,)
+    # Through text, so that a tick is the float next to the number that its label has.
+    marks = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
+    marks = [mark for mark in marks if low <= mark <= high]
+    if len(marks) < FEWEST_TICKS:
+        found = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        marks = [float(f"{mark:.{MOST_DIGITS}g}") for mark in found if low <= mark <= high]
+    for digits in range(2, MOST_DIGITS + 1):
+        labels = [power_label(mark, digits) for mark in marks]
+        if len(set(labels)) == len(marks) and all(
+            math.isclose(float(f"{mark:.{digits}g}"), mark, rel_tol=1e-9) for mark in marks
+        ):
+            break
+    return dict(zip(marks, labels, strict=True))
 
 
 def _plain_log_ticks(axes: Axes) -> None:

@@ -33,25 +33,22 @@ def missing() -> str | None:
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            # One process has the browser and builds the pages.
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def browser_path() -> str:
     if (reason := missing()) is not None:
         if os.environ.get(NEEDED) == "1":
             pytest.fail(f"{NEEDED} is 1, but {reason}", pytrace=False)
         pytest.skip(reason)
+    return next(filter(None, map(shutil.which, CHROMIUMS)))
+
+
+# Not for the session: while it is open, nothing else in the process can start an event loop.
+@pytest.fixture(scope="module")
+def browser(browser_path: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, CHROMIUMS)))
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         yield chromium
         chromium.close()
 
@@ -85,7 +82,7 @@ def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Callable[..., Any]]
 
 
 @pytest.fixture(scope="session")
-def pages(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A page of each kind, of fabricated results; built only where there is a browser."""
     folder = tmp_path_factory.mktemp("pages")
     true = {"block_attnres": 1.3}

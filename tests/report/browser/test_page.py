@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+# One process has the browser and builds the pages.
+pytestmark = pytest.mark.xdist_group("browser")
 KINDS = ("study", "sweep", "parts", "compare", "paper")
 Opened = Callable[..., Any]
 

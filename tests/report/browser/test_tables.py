@@ -20,6 +20,8 @@ from attnres_eval.report.page import Column, escape_markdown
 from attnres_eval.report.style import label_title
 from attnres_eval.report.views import VIEWS
 
+# One process has the browser and builds the pages.
+pytestmark = pytest.mark.xdist_group("browser")
 KINDS = ("study", "sweep", "parts", "compare", "paper")
 Opened = Callable[..., Any]
 
