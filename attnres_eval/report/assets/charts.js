@@ -283,10 +283,10 @@
   };
 
   // The key of one chart: the same buttons beside it, for the pointer; the keyboard has the legend.
-  const keyOf = (labels) => {
+  const keyOf = (names) => {
     const key = element("div", { class: "key" });
-    for (const { label, title, look } of labels) {
-      const button = toggle(title, [label], [look]);
+    for (const { labels, title, look } of names) {
+      const button = toggle(title, labels, [look]);
       button.tabIndex = -1;
       key.append(button);
     }

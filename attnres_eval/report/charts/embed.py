@@ -20,6 +20,7 @@ from attnres_eval.report.charts.look import (
     shape,
     short_title,
 )
+from attnres_eval.report.legend import legend_names
 from attnres_eval.report.style import Style, label_title
 
 
@@ -95,10 +96,19 @@ def variants(charts: Sequence[Chart]) -> list[dict[str, Any]]:
 
 
 def _key(chart: Chart) -> list[dict[str, Any]]:
-    """The labels of one chart with their looks in it."""
+    """The names in the key of one chart, each with the labels that bear it and their look."""
+    labels = chart.looks.labels
+    names = legend_names(labels)
+    shared = len(names) < len(labels)
     return [
-        {"label": label, "title": short_title(label), "look": _look(look)}
-        for label, look in chart.looks.styles.items()
+        {
+            "labels": [label for label in labels if own_base(label) == own_base(bearer)]
+            if shared
+            else [bearer],
+            "title": name if shared else short_title(bearer),
+            "look": _look(chart.looks.styles[bearer]),
+        }
+        for bearer, name in names.items()
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 
 from attnres_eval.labels import OWN, own_base, split_label
+from attnres_eval.report.legend import legend_looks
 from attnres_eval.report.style import DARK, LIGHT, MARKERS, Style, Theme, label_title, styles
 
 LINE_WIDTH = 1.8
@@ -65,6 +66,17 @@ class Looks:
                 registry lacks.
         """
         found = styles([*places, *labels], LIGHT)
+        return Looks({label: found[label] for label in labels})
+
+    @staticmethod
+    def of_legend(labels: Sequence[str], places: Sequence[str]) -> "Looks":
+        """The looks of a static figure with a legend, where many rates of one variant share one.
+
+        Args:
+            labels: those drawn.
+            places: the labels of the figure.
+        """
+        found = legend_looks(labels, places, LIGHT)
         return Looks({label: found[label] for label in labels})
 
     @property

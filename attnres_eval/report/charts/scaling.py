@@ -49,7 +49,7 @@ def scaling_chart(scaling: Scaling, losses: pd.DataFrame, timed: Scaling | None 
     if timed is not None:
         over_time = _data(timed, losses, ratio)
         data |= {f"{name}{TIME_SUFFIX}": rows for name, rows in over_time.items()}
-    looks = Looks.of(scaling.labels, scaling.labels)
+    looks = Looks.of_legend(scaling.labels, scaling.labels)
     panels = [panel(_losses(scaling, looks), height=330)]
     if scaling.curves and scaling.baseline in scaling.curves and len(scaling.points):
         panels.append(panel(_multipliers(scaling, looks), height=170))

@@ -32,7 +32,7 @@ def training_chart(smooth: pd.DataFrame, labels: Sequence[str], baseline: str) -
         if baseline in kept:
             part["difference"] = (kept[label] - kept[baseline]).to_numpy()
         parts.append(part)
-    looks = Looks.of(drawn, labels)
+    looks = Looks.of_legend(drawn, labels)
     panels = [panel(_curves(looks, "loss", "Training loss (nats per token)", ""), height=280)]
     if baseline in kept:
         title = f"Minus {label_title(baseline)} (nats per token)"
