@@ -9,16 +9,19 @@ import altair as alt
 import pandas as pd
 import pytest
 from charted import Charted
+from jsonschema import ValidationError
 
 from attnres_eval.report.charts.chart import Chart, columns
 from attnres_eval.report.charts.embed import chart_json
 from attnres_eval.report.charts.look import SHAPES, dark_colours, dash
 from attnres_eval.report.charts.scaling import bits_per_nat
+from attnres_eval.report.charts.scores import steps_chart, task_scaling_chart
+from attnres_eval.report.charts.swept import over_chart
 from attnres_eval.report.plot_training import smoothed_curves
 from attnres_eval.report.style import DARK, LIGHT, styles
 
 OF_STUDY = {
-    *("scaling", "time_scaling", "multipliers", "benchmarks", "paired", "task_scaling"),
+    *("scaling", "time_scaling", "multipliers", "benchmarks", "paired"),
     *("differences", "training", "depth"),
 }
 
@@ -58,7 +61,7 @@ def test_specifications_are_valid(study: Charted, sweep: Charted) -> None:
 def test_an_invalid_specification_is_refused(study: Charted) -> None:
     spec = copy.deepcopy(study.charts["training"].panels[0].spec)
     spec["layer"][0]["mark"]["type"] = "squiggle"
-    with pytest.raises(alt.utils.schemapi.SchemaValidationError):
+    with pytest.raises(ValidationError):
         alt.Chart.from_dict(spec)
 
 
@@ -80,7 +83,9 @@ def test_columns_are_of_one_length_and_plain_json(study: Charted) -> None:
 
 
 def test_runs_are_those_of_the_table_of_losses(study: Charted) -> None:
-    runs, table = study.charts["scaling"].data["runs"], study.tables["losses"]
+    runs = study.charts["scaling"].data["runs"]
+    # The run that is missing has a row of the table, and no point.
+    table = study.tables["losses"].dropna(subset=["nats_per_token"])
     assert len(runs["run"]) == len(table) == 26
     for name, column in (
         ("run", "run"),
@@ -121,7 +126,6 @@ def test_fitted_curves_are_the_tables_power_laws(study: Charted) -> None:
     [
         ("benchmarks", "scores", "benchmarks"),
         ("paired", "paired", "paired"),
-        ("task_scaling", "scaling", "task_scaling"),
         ("depth", "depth", "depth"),
         ("multipliers", "multipliers", "multipliers"),
         ("differences", "differences", "differences"),
@@ -214,6 +218,45 @@ def test_switches_replace_what_a_specification_has(study: Charted) -> None:
     for switch in chart.switches:
         for option in switch.options:
             assert set(option.replaced) <= texts | fields
+
+
+def test_steps_task_scaling_and_dials_are_valid_and_have_their_rows() -> None:
+    common = {"size": "d32", "n_seeds": 2, "n_questions": 50, "chance": 0.25}
+    frame = pd.DataFrame(
+        [
+            {
+                **common,
+                "variant": variant,
+                "score": 0.5 + place / 10,
+                "ci_low": 0.4,
+                "ci_high": None if place else 0.6,
+                "task": "chain_k1",
+                "family": "chain",
+                "steps": 2**place,
+                "flops": 10.0 ** (12 + place),
+                "x": 2.0**place,
+                "nats_per_token": 3.0 + place,
+                "nats_low": 2.9,
+                "nats_high": 4.1,
+                "difference": 0.1,
+            }
+            for place, variant in enumerate(["prenorm", "mhc", "mine"])
+        ]
+    )
+    labels = ["prenorm", "mhc", "mine"]
+    for chart in (
+        steps_chart(frame, labels),
+        task_scaling_chart(frame, labels),
+        over_chart(frame, labels, "prenorm", "Blocks (log scale)", 3.0),
+    ):
+        for panel in chart.panels:
+            alt.Chart.from_dict(panel.spec)
+            drawn = [layer["mark"] for layer in panel.spec["layer"]]
+            assert {"rule", "point", "line"} <= {mark["type"] for mark in drawn}
+        (data,) = chart.data.values()
+        assert data["label"] == labels
+        assert data["ci_low"] == frame["ci_low"].tolist()
+        assert data["ci_high"] == [0.6, None, None]
 
 
 def test_without_one_ratio_of_bits_and_nats_there_is_no_switch() -> None:
