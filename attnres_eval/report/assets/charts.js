@@ -51,12 +51,20 @@
 
   // -- One chart ------------------------------------------------------------------------------
 
+  // A panel of rows is as high as those that are shown.
+  const heightOf = (chart, panel) => {
+    const shown = chart.datasets[panel.rows].filter(({ label }) => !hidden.has(label));
+    const places = new Set(shown.map(({ row, label }) => `${row} ${label}`));
+    return panel.spec.height * Math.max(1, places.size);
+  };
+
   const specification = (chart, panel) => {
     let spec = replaced(panel.spec, colours());
     for (const names of chart.choices) spec = replaced(spec, names);
     for (const parameter of spec.params) {
       if (parameter.name === "hidden") parameter.value = [...hidden];
     }
+    if (panel.rows) spec.height = heightOf(chart, panel);
     return { ...spec, datasets: { ...spec.datasets, ...chart.datasets } };
   };
 
@@ -97,9 +105,10 @@
 
   const hideIn = (chart) => {
     for (const panel of chart.panels) {
-      const all = panel.labels?.every((label) => hidden.has(label)) ?? false;
-      panel.place.hidden = all;
-      panel.view?.signal("hidden", [...hidden]).runAsync();
+      panel.place.hidden = panel.labels.length > 0 && panel.labels.every((one) => hidden.has(one));
+      if (!panel.view) continue;
+      if (panel.rows) panel.view.height(heightOf(chart, panel));
+      panel.view.signal("hidden", [...hidden]).runAsync();
     }
   };
 

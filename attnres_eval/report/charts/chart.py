@@ -41,6 +41,8 @@ class Panel:
     """Vega-Lite, in the light theme's colours; its data are the chart's, by name."""
     labels: tuple[str, ...] = ()
     """What the panel is about, where it is about some labels only: hidden with all of them."""
+    rows: str = ""
+    """The data whose rows it is as high as; its height is then that of one of them."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def panel(
     parts: Sequence[alt.Chart],
     labels: Sequence[str] = (),
     *,
-    height: int | alt.Step,
+    height: int,
+    rows: str = "",
     title: str = "",
 ) -> Panel:
     """Layers as a panel that is as wide as its place, validated against Vega-Lite's schema.
@@ -106,7 +109,8 @@ def panel(
     Args:
         parts: layers over named data, the lowest first.
         labels: what it is about, where it is about some labels only.
-        height: in pixels, of the whole or of a row.
+        height: in pixels, of the whole or, with `rows`, of one of them.
+        rows: the data whose shown rows, told apart by `row` and `label`, make the height.
         title: of the panel.
     """
     whole = alt.layer(*parts).properties(width="container", height=height)
@@ -116,4 +120,4 @@ def panel(
     # Every chart of a page has the page's configuration, and the runtime knows its own version.
     for name in ("config", "$schema"):
         spec.pop(name, None)
-    return Panel(spec, tuple(labels))
+    return Panel(spec, tuple(labels), rows)

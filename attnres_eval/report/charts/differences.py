@@ -42,8 +42,8 @@ def differences_chart(differences: pd.DataFrame, labels: Sequence[str], baseline
         looks=looks,
         data={"differences": columns(frame)},
         panels=(
-            panel(_losses(frame, looks, base), height=alt.Step(ROW_PIXELS)),
-            panel(_costs(looks, base), height=alt.Step(ROW_PIXELS)),
+            panel(_losses(frame, looks, base), height=ROW_PIXELS, rows="differences"),
+            panel(_costs(looks, base), height=ROW_PIXELS, rows="differences"),
         ),
         columns=2,
     )

@@ -32,7 +32,7 @@ def chart_json(chart: Chart) -> Markup:
             "columns": chart.columns,
             **({"key": _key(chart)} if chart.key else {}),
             "panels": [
-                {"spec": panel.spec, **({"labels": panel.labels} if panel.labels else {})}
+                {"spec": panel.spec, "labels": panel.labels, "rows": panel.rows}
                 for panel in chart.panels
             ],
             "switches": [

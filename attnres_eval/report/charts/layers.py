@@ -170,4 +170,5 @@ def power_axis(title: str, values: ArrayLike) -> alt.Axis:
         formatType="power",
         labelExpr=f"{ROUND} ? datum.label : ''" if wide else alt.Undefined,
         labelOverlap="greedy",
+        labelBound=True,
     )

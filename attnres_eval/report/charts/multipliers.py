@@ -66,7 +66,7 @@ def multipliers_chart(
     return Chart(
         looks=looks,
         data={"multipliers": columns(frame)},
-        panels=(panel(parts, height=alt.Step(ROW_PIXELS)),),
+        panels=(panel(parts, height=ROW_PIXELS, rows="multipliers"),),
     )
 
 

@@ -82,7 +82,7 @@ def _score_panel(own: pd.DataFrame, looks: Looks) -> Panel:
         *layers.estimates("scores", looks, "ci_low", is_task, size=75, x=x, y=y, tooltip=told),
     ]
     title = f"{first['task']}: {first['metric']}, {int(first['n_questions']):,} questions"
-    return panel(parts, height=alt.Step(ROW_PIXELS), title=title)
+    return panel(parts, height=ROW_PIXELS, rows="scores", title=title)
 
 
 def paired_chart(
@@ -162,7 +162,7 @@ def _paired_panel(metric: str, unit: str, looks: Looks, baseline: str) -> Panel:
             )
         )
     parts += layers.estimates("paired", looks, "ci_low", is_metric, size=50, x=x, **place)
-    return panel(parts, height=alt.Step(13))
+    return panel(parts, height=13, rows="paired")
 
 
 def steps_chart(steps: pd.DataFrame, labels: Sequence[str]) -> Chart:

@@ -177,7 +177,7 @@ def best_rates_chart(best: pd.DataFrame, baseline: str) -> Chart:
     return Chart(
         looks=looks,
         data={"best_rates": columns(frame)},
-        panels=(panel(parts, height=alt.Step(32)),),
+        panels=(panel(parts, height=32, rows="best_rates"),),
     )
 
 
