@@ -90,7 +90,7 @@ def _goes_on(looks: Looks, y: alt.Y, low: float, high: float) -> list[alt.Chart]
     """Heads of the bars that reach beyond the panel."""
     return [
         layers.rows("multipliers", *layers.known("ci_low", "ci_high"), beyond)
-        .mark_point(shape=head, filled=True, size=70, opacity=1, stroke=LIGHT.page)
+        .mark_point(shape=head, filled=True, size=70, opacity=1, stroke=LIGHT.page, aria=False)
         .encode(x=alt.XDatum(edge), y=y, color=looks.colour())
         for beyond, edge, head in (
             (f"datum.ci_low < {low!r}", low, "triangle-left"),

@@ -190,7 +190,7 @@ def _arrow_parts(looks: Looks, x: alt.X) -> list[alt.Chart]:
     colour = looks.colour()
     heads = [
         layers.rows("arrow", condition)
-        .mark_point(shape=shape, filled=True, size=110, opacity=1)
+        .mark_point(shape=shape, filled=True, size=110, opacity=1, aria=False)
         .encode(x=end, y=y, color=colour)
         for condition, shape in (
             ("datum.saves", "triangle-right"),

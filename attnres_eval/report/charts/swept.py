@@ -94,7 +94,7 @@ def _rates_panel(
             y2="nats_high:Q",
         ),
         layers.rows("rates", own, within, "datum.best")
-        .mark_point(shape="circle", size=200, filled=False, opacity=1, strokeWidth=1.4)
+        .mark_point(shape="circle", size=200, filled=False, opacity=1, strokeWidth=1.4, aria=False)
         .encode(x=x, y=y, color=looks.colour()),
         layers.points(layers.rows("rates", own, within), looks, 50, x=x, y=y, tooltip=told),
         layers.rows("rates", own, above)

@@ -135,10 +135,10 @@ def test_switches_change_axis_and_values(opened: Open) -> None:
     assert scaling.get_by_text("Validation loss (nats per token)").count() == 1
     before = told.get_attribute("d"), told.get_attribute("transform")
 
-    scaling.get_by_label("bits per byte").check()
+    scaling.get_by_role("radio", name="bits per byte").check()
     scaling.get_by_text("Validation loss (bits per byte)").wait_for()
     assert scaling.get_by_text("Validation loss (nats per token)").count() == 0
-    scaling.get_by_label("time").check()
+    scaling.get_by_role("radio", name="time").check()
     scaling.get_by_text("Training time (calibrated seconds)").first.wait_for()
     assert scaling.get_by_text("Training compute (FLOPs)").count() == 0
     scaling.get_by_text("Validation loss (bits per byte)").wait_for()
