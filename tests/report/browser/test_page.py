@@ -192,6 +192,12 @@ def test_paper_has_no_controls_and_all_tables(opened: Opened, look: str) -> None
     assert all(table.is_visible() for table in folded.all())
     assert not any(button.is_visible() for button in page.locator(".tools button").all())
     assert not page.locator("nav").is_visible()
+    signs = page.evaluate(
+        "[...document.querySelectorAll('.sort')].flatMap(one => ['::before', '::after']"
+        ".filter(sign => getComputedStyle(one, sign).content !== 'none')"
+        ".map(sign => getComputedStyle(one, sign).display))"
+    )
+    assert set(signs) <= {"none"}
 
 
 def test_dark_readers_print_on_white(opened: Opened) -> None:
