@@ -8,7 +8,7 @@ from typing import Any
 import vl_convert
 from markupsafe import Markup
 
-from attnres_eval.labels import own_base
+from attnres_eval.labels import own_base, split_label
 from attnres_eval.report.assets import embeddable
 from attnres_eval.report.charts.chart import Chart
 from attnres_eval.report.charts.look import (
@@ -88,7 +88,7 @@ def variants(charts: Sequence[Chart]) -> list[dict[str, Any]]:
                     "rate": rate_name(label),
                     "looks": looks[label],
                 }
-                for label in labels
+                for label in sorted(labels, key=lambda label: split_label(label)[1])
             ],
         }
         for base, labels in grouped.items()

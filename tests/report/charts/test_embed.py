@@ -97,7 +97,7 @@ def test_the_legend_groups_rates_and_keeps_what_differs_between_studies() -> Non
     found = variants([first, second])
     assert [group["title"] for group in found] == ["PreNorm", "mHC", "mine"]
     rates = [label["rate"] for label in found[1]["labels"]]
-    assert rates == ["1×", "0.5×"]
+    assert rates == ["0.5×", "1×"]
     colours = [look["colour"] for group in found[1]["labels"] for look in group["looks"]]
     assert len(set(colours)) == 1
     assert len(found[0]["labels"][0]["looks"]) == 1
