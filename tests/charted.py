@@ -1,6 +1,6 @@
 """Charts of fabricated results, made without drawing a static figure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,7 @@ def charted(folder: Path) -> Charted:
             patch.setattr(
                 module,
                 "save_figure",
-                lambda figure, draw, folder, chart=None: figures.replace(
-                    figure, chart=chart and chart()
-                ),
+                lambda figure, draw, folder, chart=None: replace(figure, chart=chart and chart()),
             )
         drawn = study_figures(results, tables, folder)
     return Charted(

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 import pytest
 from charted import Charted
-from jsonschema import ValidationError
+from jsonschema import ValidationError  # type: ignore[import-untyped]
 
 from attnres_eval.report.charts.chart import Chart, columns
 from attnres_eval.report.charts.embed import chart_json
