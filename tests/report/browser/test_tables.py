@@ -159,7 +159,7 @@ def test_every_column_of_numbers_on_a_page_sorts_as_numbers(opened: Opened, kind
         table.locator("thead button").first.click()
         after = shown(table)
         assert sorted(after["rows"]) == sorted(before["rows"])
-    assert sorted_columns > 3
+    assert sorted_columns >= 3
 
 
 def copied(page: Any, tools: Any, name: str) -> str:
