@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 VOID = {"meta", "img", "source", "br", "link", "input"}
+UNREAD = {"script", "style"}
+"""What is in them is no text of the page."""
 
 
 class Reader(HTMLParser):
-    """Collects tags and text, and checks that tags nest."""
+    """Collects tags and text, scripts and styles left out, and checks that tags nest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +27,8 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if not UNREAD & set(self.open):
+            self.text += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]

@@ -70,8 +70,19 @@ TORCH_FREE = [
 ]
 
 HEAVY = {
-    *("datasets", "jinja2", "lm_eval", "markdown_it", "matplotlib", "numpy", "pandas", "pyarrow"),
-    *("pydantic", "rich.console", "scipy", "tokenizers", "torch", "transformers", "yaml"),
+    *(
+        "altair",
+        "datasets",
+        "jinja2",
+        "lm_eval",
+        "markdown_it",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "pyarrow",
+    ),
+    *("pydantic", "rich.console", "scipy", "tokenizers", "torch", "transformers", "vl_convert"),
+    "yaml",
 }
 """Modules without which help is printed: any of them takes a good part of its time."""
 NEVER_FOR_TABLES = {"torch", "lm_eval", "transformers"}

@@ -13,7 +13,20 @@ from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
 from attnres_eval.report import words, words_depth, words_paired, words_time
-from attnres_eval.report.output import contents, drawn, themes
+from attnres_eval.report.charts.chart import Chart
+from attnres_eval.report.charts.depth import depth_chart
+from attnres_eval.report.charts.differences import differences_chart
+from attnres_eval.report.charts.multipliers import multipliers_chart
+from attnres_eval.report.charts.scaling import scaling_chart
+from attnres_eval.report.charts.scores import (
+    paired_chart,
+    scores_chart,
+    steps_chart,
+    task_scaling_chart,
+)
+from attnres_eval.report.charts.training import training_chart
+from attnres_eval.report.legend import shared_names
+from attnres_eval.report.output import contents, drawn, for_page, themes
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
 from attnres_eval.report.plot_depth import LINEAR_UP_TO, draw_depth, has_bands
 from attnres_eval.report.plot_differences import draw_differences
@@ -59,6 +72,8 @@ class Figure:
     """Where its files are, from the page's folder."""
     wide: bool = field(default=True, kw_only=True)
     """Whether it has the width of a page's text, and not of one of two columns."""
+    chart: Chart | None = field(default=None, kw_only=True)
+    """Its interactive form, where there is one."""
 
     def file(self, theme: Theme, suffix: str) -> str:
         """The name of one of its files."""
@@ -69,16 +84,31 @@ class Figure:
         return [self.file(theme, suffix) for theme in THEMES for suffix in ("svg", "png")]
 
 
-def save_figure(figure: Figure, draw: Callable[[Theme], Drawing], folder: Path) -> Figure:
+def save_figure(
+    figure: Figure,
+    draw: Callable[[Theme], Drawing],
+    folder: Path,
+    chart: Callable[[], Chart] | None = None,
+) -> Figure:
     """Draws a figure in every theme and writes it; the bytes depend on the numbers alone.
 
     Inside of `attnres_eval.report.output.saving_as` it has the look and the formats named there.
+
+    Args:
+        figure: what it is.
+        draw: draws it in a theme.
+        folder: where its files go.
+        chart: makes its interactive form, which a figure for a paper has not.
+
+    Returns:
+        The figure as it was written, with its chart.
     """
     for theme in themes():
         drawing, wide = drawn(draw, theme)
         for suffix, content in contents(drawing, theme):
             write_bytes(folder / figure.file(theme, suffix), content)
-    return replace(figure, wide=wide)
+    on_page = chart is not None and for_page()
+    return replace(figure, wide=wide, chart=chart() if chart and on_page else None)
 
 
 def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]:
@@ -109,7 +139,7 @@ def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
     scaling = Scaling(
         labels=_labels(results),
         baseline=results.study.baseline,
-        points=points[["label", "compute", "loss"]],
+        points=points[["run", "label", "compute", "loss"]],
         curves=curves(tables["fits"]),
         multipliers=multipliers.assign(target=multipliers["target_compute_flops"]),
         arrow=headline_variant(tables["multipliers"], results.study.variants),
@@ -124,39 +154,57 @@ def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
         " beyond the panel."
         if scaling.curves
         else "Each point is one run. The runs bear no fitted curve."
-    )
+    ) + shared_names(scaling.labels)
     alt = "Validation loss over training compute. " + words.headline(
         results, tables["multipliers"], scaling.arrow
     )
     figure = Figure("scaling", "Loss over compute", caption, alt)
-    return save_figure(figure, lambda theme: draw_scaling(scaling, theme), folder)
+    timed = _timed(results, tables)
+    return save_figure(
+        figure,
+        lambda theme: draw_scaling(scaling, theme),
+        folder,
+        lambda: scaling_chart(scaling, tables["losses"], timed),
+    )
 
 
-def _time_scaling(results: Results, tables: Tables, folder: Path) -> Figure | None:
-    table = tables["time_multipliers"]
-    arrow = headline_variant(table, results.study.variants)
+def _timed(results: Results, tables: Tables) -> Scaling | None:
+    """Loss over calibrated seconds; None where no variant has a multiplier over them."""
+    arrow = headline_variant(tables["time_multipliers"], results.study.variants)
     if arrow is None:
         return None
-    multipliers = of_model(table)
-    scaling = Scaling(
+    multipliers = of_model(tables["time_multipliers"])
+    points = over_seconds(results.finished, tables["step_times"])
+    return Scaling(
         labels=_labels(results),
         baseline=results.study.baseline,
-        points=over_seconds(results.finished, tables["step_times"])[["label", "compute", "loss"]],
+        points=points[["run", "label", "compute", "loss"]],
         curves=curves(tables["time_fits"], SECONDS_AXIS.unit),
         multipliers=multipliers.assign(target=multipliers["target_seconds"]),
         arrow=arrow,
         axis=SECONDS_AXIS,
     )
+
+
+def _time_scaling(results: Results, tables: Tables, folder: Path) -> Figure | None:
+    scaling = _timed(results, tables)
+    if scaling is None:
+        return None
     caption = (
         "The same runs and fits with time in the place of FLOPs: a run's tokens times the"
         " calibrated seconds per token of its variant and size. To be read as the figure over"
         f" compute. {words_time.machine_sentence(results)}"
     )
     alt = "Validation loss over training time. " + " ".join(
-        words_time.multiplier_sentences(results, table)
+        words_time.multiplier_sentences(results, tables["time_multipliers"])
     )
     figure = Figure("time_scaling", "Loss over time", caption, alt)
-    return save_figure(figure, lambda theme: draw_scaling(scaling, theme), folder)
+    return save_figure(
+        figure,
+        lambda theme: draw_scaling(scaling, theme),
+        folder,
+        lambda: scaling_chart(scaling, tables["losses"]),
+    )
 
 
 def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | None:
@@ -185,7 +233,10 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
         "multipliers", "Compute multipliers", caption, alt + words.listed(findings) + "."
     )
     return save_figure(
-        figure, lambda theme: draw_multipliers(rows, published, theme, _labels(results)), folder
+        figure,
+        lambda theme: draw_multipliers(rows, published, theme, _labels(results)),
+        folder,
+        lambda: multipliers_chart(rows, published, _labels(results)),
     )
 
 
@@ -209,7 +260,12 @@ def _scores(results: Results, tables: Tables, folder: Path) -> Figure | None:
         " paired, so their intervals are narrower than these bars suggest."
     )
     figure = Figure("benchmarks", "Benchmark scores", caption, alt)
-    return save_figure(figure, lambda theme: draw_scores(scores, _labels(results), theme), folder)
+    return save_figure(
+        figure,
+        lambda theme: draw_scores(scores, _labels(results), theme),
+        folder,
+        lambda: scores_chart(scores, _labels(results)),
+    )
 
 
 def _paired(results: Results, tables: Tables, folder: Path) -> Figure | None:
@@ -232,7 +288,10 @@ def _paired(results: Results, tables: Tables, folder: Path) -> Figure | None:
     alt = " ".join(words_paired.paired_sentences(results, table, tables["mcnemar"])[:2])
     figure = Figure("paired", "Paired differences on benchmarks", caption, alt)
     return save_figure(
-        figure, lambda theme: draw_paired(rows, _labels(results), base, units, theme), folder
+        figure,
+        lambda theme: draw_paired(rows, _labels(results), base, units, theme),
+        folder,
+        lambda: paired_chart(rows, _labels(results), base, units),
     )
 
 
@@ -248,7 +307,10 @@ def _task_scaling(results: Results, tables: Tables, folder: Path) -> Figure | No
     alt = " ".join(words_paired.task_scaling_sentences(tables["task_multipliers"]))
     figure = Figure("task_scaling", "Benchmarks over compute", caption, alt)
     return save_figure(
-        figure, lambda theme: draw_task_scaling(rows, _labels(results), theme), folder
+        figure,
+        lambda theme: draw_task_scaling(rows, _labels(results), theme),
+        folder,
+        lambda: task_scaling_chart(rows, _labels(results)),
     )
 
 
@@ -266,7 +328,12 @@ def _steps(results: Results, tables: Tables, folder: Path) -> Figure | None:
     )
     alt = " ".join(words_paired.steps_sentences(rows))
     figure = Figure("steps", "Accuracy over reasoning steps", caption, alt)
-    return save_figure(figure, lambda theme: draw_steps(rows, _labels(results), theme), folder)
+    return save_figure(
+        figure,
+        lambda theme: draw_steps(rows, _labels(results), theme),
+        folder,
+        lambda: steps_chart(rows, _labels(results)),
+    )
 
 
 def _differences(results: Results, tables: Tables, folder: Path) -> Figure | None:
@@ -293,7 +360,10 @@ def _differences(results: Results, tables: Tables, folder: Path) -> Figure | Non
     )
     figure = Figure("differences", f"Against {label_title(base)}", caption, alt)
     return save_figure(
-        figure, lambda theme: draw_differences(rows, _labels(results), base, theme), folder
+        figure,
+        lambda theme: draw_differences(rows, _labels(results), base, theme),
+        folder,
+        lambda: differences_chart(rows, _labels(results), base),
     )
 
 
@@ -311,12 +381,15 @@ def _training(results: Results, folder: Path) -> Figure | None:
     caption = (
         f"Size {largest}, mean over finished seeds{smoothing}."
         f" Below, the loss minus {label_title(baseline)}'s on the same batches: negative is"
-        " better."
+        f" better.{shared_names(list(map(str, smooth.columns)))}"
     )
     alt = words.training_finding(smooth.iloc[-1], baseline, largest)
     figure = Figure("training", "Training loss", caption, alt)
     return save_figure(
-        figure, lambda theme: draw_training(metrics, _labels(results), baseline, theme), folder
+        figure,
+        lambda theme: draw_training(metrics, _labels(results), baseline, theme),
+        folder,
+        lambda: training_chart(smooth, _labels(results), baseline),
     )
 
 
@@ -375,6 +448,11 @@ def depth_figures(
         + " ".join(words_depth.readings(mixing)),
     )
     return [
-        save_figure(magnitudes, lambda theme: draw_depth(depth, labels, theme), folder),
+        save_figure(
+            magnitudes,
+            lambda theme: draw_depth(depth, labels, theme),
+            folder,
+            lambda: depth_chart(depth, labels),
+        ),
         save_figure(maps, lambda theme: draw_mixing(mixing, labels, theme), folder),
     ]

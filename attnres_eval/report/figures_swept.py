@@ -6,6 +6,7 @@ import pandas as pd
 
 from attnres_eval.analysis.collect import Results
 from attnres_eval.labels import split_label
+from attnres_eval.report.charts.swept import best_rates_chart, over_chart, rates_chart
 from attnres_eval.report.figures import Figure, Tables, save_figure
 from attnres_eval.report.plot_over import draw_over
 from attnres_eval.report.plot_rates import draw_best_rates, draw_rates
@@ -45,7 +46,14 @@ def _rates(results: Results, tables: Tables, folder: Path) -> list[Figure]:
         " stands for the number beside it.",
         f"Held-out loss over peak learning rates at size {size}. {finding}",
     )
-    found = [save_figure(curves, lambda theme: draw_rates(rates, baseline, theme), folder)]
+    found = [
+        save_figure(
+            curves,
+            lambda theme: draw_rates(rates, baseline, theme),
+            folder,
+            lambda: rates_chart(rates, baseline),
+        )
+    ]
     if (best["variant"] != baseline).any() and best["difference_at_best"].notna().any():
         compared = Figure(
             "best_rates",
@@ -56,7 +64,12 @@ def _rates(results: Results, tables: Tables, folder: Path) -> list[Figure]:
             f"Differences to {base} at its best rate and at each variant's own. {finding}",
         )
         found.append(
-            save_figure(compared, lambda theme: draw_best_rates(best, baseline, theme), folder)
+            save_figure(
+                compared,
+                lambda theme: draw_best_rates(best, baseline, theme),
+                folder,
+                lambda: best_rates_chart(best, baseline),
+            )
         )
     return found
 
@@ -82,6 +95,7 @@ def _shapes(results: Results, tables: Tables, folder: Path) -> list[Figure]:
             figure,
             lambda theme: draw_over(rows, labels, baseline, "Blocks (log scale)", theme),
             folder,
+            lambda: over_chart(rows, labels, baseline, "Blocks (log scale)"),
         )
     ]
 
@@ -119,6 +133,7 @@ def _option(results: Results, rows: pd.DataFrame, folder: Path) -> Figure:
         figure,
         lambda theme: draw_over(rows, labels, baseline, f"{option} (log scale)", theme, level),
         folder,
+        lambda: over_chart(rows, labels, baseline, f"{option} (log scale)", level),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
+from attnres_eval.report.legend import drawn_for_page
 from attnres_eval.report.paper_look import drawn_for_paper
 from attnres_eval.report.style import LIGHT, THEMES, Theme, themed
 
@@ -51,12 +52,19 @@ def saving_as(look: Look, *formats: Format) -> Iterator[None]:
 
 def themes() -> tuple[Theme, ...]:
     """The themes that figures are now written in."""
-    return THEMES if _OUTPUT.get().look == "report" else (LIGHT,)
+    return THEMES if for_page() else (LIGHT,)
+
+
+def for_page() -> bool:
+    """Whether figures are now written as a page shows them."""
+    return _OUTPUT.get().look == "report"
 
 
 def drawn(draw: Callable[[Theme], Figure], theme: Theme) -> tuple[Figure, bool]:
     """A figure in the present look, and whether it has the width of a page's text."""
-    return (draw(theme), True) if _OUTPUT.get().look == "report" else drawn_for_paper(draw, theme)
+    if _OUTPUT.get().look == "report":
+        return drawn_for_page(draw, theme), True
+    return drawn_for_paper(draw, theme)
 
 
 def contents(figure: Figure, theme: Theme) -> Iterator[tuple[Format, bytes]]:

@@ -11,6 +11,9 @@ import pandas as pd
 
 from attnres_eval.analysis.tables import MISSING, display, is_numeric
 from attnres_eval.files import write_text
+from attnres_eval.report.assets import asset
+from attnres_eval.report.charts.chart import Chart
+from attnres_eval.report.charts.embed import chart_json, page_json, runtime
 from attnres_eval.report.figures import Figure
 from attnres_eval.report.markup import rendered_markdown
 from attnres_eval.report.style import DARK, LIGHT, label_title
@@ -75,6 +78,13 @@ class Page:
         "Tables lie beside this page in tables/ as CSV, JSON, Markdown and LaTeX, figures in"
         " figures/ as SVG and PNG."
     )
+
+    @property
+    def charts(self) -> list[Chart]:
+        """The charts of its figures, as they stand."""
+        lead = [] if self.lead is None else [self.lead]
+        figures = [*lead, *(figure for section in self.sections for figure in section.figures)]
+        return [figure.chart for figure in figures if figure.chart is not None]
 
     @property
     def contents(self) -> list[tuple[Section, list[Section]]]:
@@ -144,7 +154,15 @@ def write_page(page: Page, folder: Path) -> Path:
         keep_trailing_newline=True,
     )
     environment.filters.update(markdown=escape_markdown, rendered=rendered_markdown)
-    environment.globals.update(embedded=embedded, light=LIGHT, dark=DARK)
+    environment.globals.update(
+        asset=asset,
+        chart_json=chart_json,
+        dark=DARK,
+        embedded=embedded,
+        light=LIGHT,
+        page_json=page_json,
+        runtime=runtime,
+    )
     for name in ("report.md", "report.html"):
         write_text(folder / name, environment.get_template(f"{name}.j2").render(page=page))
     return folder / "report.html"

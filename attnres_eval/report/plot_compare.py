@@ -34,10 +34,7 @@ def draw_multipliers(
         looks = styles(labels, theme)
         figure = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(known)))
         axes = figure.subplots()
-        ends = [1.0, *known["multiplier"], *known["ci_low"].dropna(), *known["ci_high"].dropna()]
-        ends += [] if published is None else [published]
-        low = max(min(ends) / 1.06, 1 / WIDEST)
-        high = min(max(ends) * 1.06, WIDEST)
+        low, high = multiplier_range(known, published)
         axes.set_xscale("log")
         axes.set_xlim(low, high)
         for place, row in known.iterrows():
@@ -63,6 +60,13 @@ def draw_multipliers(
         axes.set_xlabel("Compute multiplier (above 1: a saving)")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.3)
         return figure
+
+
+def multiplier_range(known: pd.DataFrame, published: float | None) -> tuple[float, float]:
+    """The ends of the multiplier axis: all dots and intervals, up to `WIDEST`."""
+    ends = [1.0, *known["multiplier"], *known["ci_low"].dropna(), *known["ci_high"].dropna()]
+    ends += [] if published is None else [published]
+    return max(min(ends) / 1.06, 1 / WIDEST), min(max(ends) * 1.06, WIDEST)
 
 
 def _dot(

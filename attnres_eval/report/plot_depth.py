@@ -101,12 +101,21 @@ def _band(axes: Axes, own: pd.DataFrame, measure: str, label: str, look: Style) 
         )
 
 
+def measure_range(values: pd.Series, measure: str) -> tuple[float, float]:
+    """The ends of a measure's axis: around its means, for a band may reach beyond, and below 0."""
+    if measure == "skip_loss_change":
+        least, most = values.fillna(0.0).min(), values.fillna(0.0).max()
+        return min(0.0, 1.6 * float(least)), max(LINEAR_UP_TO, 1.6 * float(most))
+    positive = values[values > 0]
+    return (float(positive.min()) / 1.5, float(positive.max()) * 1.5) if len(positive) else (1, 10)
+
+
 def _log_axis(axes: Axes, values: pd.Series) -> None:
-    """A log axis around the means: a band may reach beyond, and below zero."""
+    """A log axis around the means."""
     positive = values[values > 0]
     axes.set_yscale("log")
     if len(positive):
-        axes.set_ylim(positive.min() / 1.5, positive.max() * 1.5)
+        axes.set_ylim(*measure_range(values, "output_rms"))
     steps = (1, 2, 5) if len(positive) and positive.max() < 300 * positive.min() else (1,)
     axes.yaxis.set_major_locator(LogLocator(subs=steps))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -114,10 +123,9 @@ def _log_axis(axes: Axes, values: pd.Series) -> None:
 
 
 def _skip_axis(panels: Sequence[Axes], depth: pd.DataFrame, theme: Theme) -> None:
-    values = depth["skip_loss_change"].fillna(0.0)
     for axes in panels:
         axes.axhline(0, color=theme.quiet, linewidth=1.2, zorder=1)
     axes = panels[0]
     axes.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=0.5)
-    axes.set_ylim(min(0.0, 1.6 * values.min()), max(LINEAR_UP_TO, 1.6 * values.max()))
+    axes.set_ylim(*measure_range(depth["skip_loss_change"], "skip_loss_change"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -40,7 +40,7 @@ def draw_differences(
         n_lines = len(rows) + (len(families) if len(families) > 1 else 0)
         figure = Figure(figsize=(WIDTH, 1.35 + ROW_INCHES * n_lines))
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.7, 1])
-        low, high = _range(rows)
+        low, high = shown_range(rows)
         left.set_xlim(low, high)
         names: list[str] = []
         for family in families:
@@ -102,8 +102,8 @@ def _heading(axes: Axes, family: str, place: int, theme: Theme) -> None:
     )
 
 
-def _range(rows: pd.DataFrame) -> tuple[float, float]:
-    """The left panel's ends: all intervals but those of variants that are far from the rest."""
+def shown_range(rows: pd.DataFrame) -> tuple[float, float]:
+    """The ends of the panel of losses: all intervals but those far from the rest."""
     size = rows["difference"].abs()
     near = rows[size <= FAR * size.quantile(0.75)]
     columns = ["difference", "ci_low", "ci_high", "ci_low_all", "ci_high_all"]

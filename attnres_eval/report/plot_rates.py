@@ -35,7 +35,7 @@ def draw_rates(rates: pd.DataFrame, baseline: str, theme: Theme) -> Figure:
         looks = styles(variants, theme)
         figure = Figure(figsize=(WIDTH, 2.0 * rows + 0.5))
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        ends = _loss_range(rates, baseline)
+        ends = loss_range(rates, baseline)
         for panel, axes in enumerate(grid.flat):
             if panel >= len(shown):
                 axes.set_visible(False)
@@ -54,7 +54,8 @@ def draw_rates(rates: pd.DataFrame, baseline: str, theme: Theme) -> Figure:
         return figure
 
 
-def _loss_range(rates: pd.DataFrame, baseline: str) -> tuple[float, float]:
+def loss_range(rates: pd.DataFrame, baseline: str) -> tuple[float, float]:
+    """The ends of the loss axis: all least losses, and not much more than the baseline's."""
     base = rates.loc[rates["variant"] == baseline, ["nats_low", "nats_high"]].to_numpy(float)
     low = float(np.nanmin(rates["nats_low"].to_numpy(float)))
     high = float(np.nanmax(base)) if np.isfinite(base).any() else float(rates["nats_high"].max())
@@ -164,7 +165,7 @@ def draw_best_rates(best: pd.DataFrame, baseline: str, theme: Theme) -> Figure:
                     zorder=3,
                 )
         axes.axvline(0, color=theme.quiet, linewidth=1.4, zorder=1)
-        axes.set_yticks(range(len(rows)), [_row_name(row) for _, row in rows.iterrows()])
+        axes.set_yticks(range(len(rows)), [row_name(row) for _, row in rows.iterrows()])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
@@ -185,6 +186,7 @@ def draw_best_rates(best: pd.DataFrame, baseline: str, theme: Theme) -> Figure:
         return figure
 
 
-def _row_name(row: pd.Series) -> str:
+def row_name(row: pd.Series, between: str = "\n") -> str:
+    """A variant with its best rate, and whether that is the least or the greatest tried."""
     edge = " (edge)" if row["edge"] else ""
-    return f"{label_title(row['variant'])}\n{row['learning_rate']:.3g}{edge}"
+    return f"{label_title(row['variant'])}{between}{row['learning_rate']:.3g}{edge}"

@@ -1,5 +1,6 @@
 """The scaling figure: loss over compute, and what each variant's compute is worth."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,22 +8,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
+    FixedFormatter,
     FixedLocator,
     FuncFormatter,
-    LogLocator,
     MaxNLocator,
     NullLocator,
 )
 from numpy.typing import ArrayLike
 
 from attnres_eval.cost import PFLOPS_DAY
+from attnres_eval.report.legend import legend_looks, legend_names
 from attnres_eval.report.select import Curve, has_interval
 from attnres_eval.report.style import (
     Style,
     Theme,
     label_title,
     most_columns,
-    styles,
     themed,
 )
 
@@ -83,9 +84,9 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
     variant's curve is the baseline's at `multiplier` times the compute.
     """
     with themed(theme):
-        looks = styles(scaling.labels, theme)
+        looks = legend_looks(scaling.labels, scaling.labels, theme)
         below = not scaling.open_points and _has_multipliers(scaling)
-        height = (6.6 if below else 4.9) + legend_inches(len(scaling.labels))
+        height = (6.6 if below else 4.9) + legend_inches(len(legend_names(scaling.labels)))
         figure = Figure(figsize=(WIDTH, height))
         if below:
             upper, lower = figure.subplots(
@@ -93,7 +94,7 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
             )
         else:
             upper, lower = figure.subplots(), None
-        compute = _compute_range(scaling)
+        compute = compute_range(scaling)
         for label in scaling.labels:
             _curve(upper, scaling, label, looks[label], compute, theme)
         _arrow(upper, scaling, looks, theme)
@@ -110,7 +111,8 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
         return figure
 
 
-def _has_band(scaling: Scaling, label: str, row: pd.Series) -> bool:
+def has_band(scaling: Scaling, label: str, row: pd.Series) -> bool:
+    """Whether the interval of a multiplier is drawn."""
     few = len(scaling.labels) <= MOST_BANDS
     return scaling.same_everywhere and has_interval(row) and (few or label == scaling.arrow)
 
@@ -159,20 +161,23 @@ def _has_multipliers(scaling: Scaling) -> bool:
     return scaling.baseline in scaling.curves and not scaling.points.empty
 
 
-def _compute_range(scaling: Scaling) -> np.ndarray:
+def compute_range(scaling: Scaling, n_points: int = 100) -> np.ndarray:
+    """The compute at which curves are drawn: all points and arrows, with a margin."""
     ends = [*scaling.points["compute"]]
     targets = scaling.multipliers.dropna(subset=["multiplier"])
     ends += [*targets["target"]]
     ends += [*(targets["target"] * targets["multiplier"])]
     low, high = min(ends), max(ends)
     margin = max((high / low) ** 0.06, 1.05)
-    return np.geomspace(low / margin, high * margin, 100)
+    return np.geomspace(low / margin, high * margin, n_points)
 
 
-def _name(scaling: Scaling, label: str) -> str:
+def _name(scaling: Scaling, label: str) -> str | None:
+    """In the legend; None where another label bears its variant's name there."""
+    name = legend_names(scaling.labels).get(label)
     rows = scaling.multipliers[scaling.multipliers["variant"] == label]
     known = rows["multiplier"].dropna()
-    return label_title(label) + (f" ({known.iloc[0]:.2f}×)" if len(known) else "")
+    return name and name + (f" ({known.iloc[0]:.2f}×)" if len(known) else "")
 
 
 def _curve(
@@ -206,7 +211,7 @@ def _curve(
     )
     base = scaling.curves.get(scaling.baseline)
     for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
-        if base is not None and _has_band(scaling, label, row):
+        if base is not None and has_band(scaling, label, row):
             axes.fill_between(
                 compute,
                 base.loss(compute * row["ci_low"]),
@@ -255,12 +260,17 @@ def _arrow(axes: Axes, scaling: Scaling, looks: dict[str, Style], theme: Theme) 
     )
 
 
-def power_label(value: float) -> str:
-    """A number of an axis: plain where it is short, else as a power of ten in math text."""
+def power_label(value: float, digits: int = 2) -> str:
+    """A number of an axis: plain where it is short, else as a power of ten in math text.
+
+    Args:
+        value: the number.
+        digits: significant ones of a power of ten's factor, at most; a plain number has one more.
+    """
     if 0.01 <= value < 1000:
-        return f"{value:.3g}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    mantissa = mantissa.removesuffix(".0")
+        return f"{value:.{digits + 1}g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").removesuffix(".") if "." in mantissa else mantissa
     factor = "" if mantissa == "1" else rf"{mantissa}\times"
     return rf"${factor}10^{{{int(exponent)}}}$"
 
@@ -279,11 +289,37 @@ def _compute_axis(axes: Axes, compute: np.ndarray, kind: ComputeAxis) -> None:
         )
         top.set_xlabel(kind.unit_name)
         shown.append(top.xaxis)
-    decades = np.log10(compute[-1] / compute[0])
-    for axis in shown:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: power_label(value)))
+    for axis, unit in zip(shown, (1.0, kind.unit), strict=False):
+        ticks = compute_ticks(compute[0] / unit, compute[-1] / unit)
+        axis.set_major_locator(FixedLocator(list(ticks)))
+        axis.set_major_formatter(FixedFormatter(list(ticks.values())))
         axis.set_minor_locator(NullLocator())
+
+
+FEWEST_TICKS, MOST_DIGITS = 3, 6
+
+
+def compute_ticks(low: float, high: float) -> dict[float, str]:
+    """Round numbers between the ends of a log axis with their labels, no two of which are alike.
+
+    They are powers of ten, with 2 and 5 times those where that is not too many; on an axis so
+    narrow that it has too few of these, multiples of one round number.
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if high / low < 10**2.5 else (1,)
+    # Through text, so that a tick is the float next to the number that its label has.
+    marks = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
+    marks = [mark for mark in marks if low <= mark <= high]
+    if len(marks) < FEWEST_TICKS:
+        found = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        marks = [float(f"{mark:.{MOST_DIGITS}g}") for mark in found if low <= mark <= high]
+    for digits in range(2, MOST_DIGITS + 1):
+        labels = [power_label(mark, digits) for mark in marks]
+        if len(set(labels)) == len(marks) and all(
+            math.isclose(float(f"{mark:.{digits}g}"), mark, rel_tol=1e-9) for mark in marks
+        ):
+            break
+    return dict(zip(marks, labels, strict=True))
 
 
 def _plain_log_ticks(axes: Axes) -> None:
@@ -296,19 +332,36 @@ def _plain_log_ticks(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
+def implied_multipliers(base: Curve, points: pd.DataFrame) -> pd.Series:
+    """Each run's loss read on the baseline's curve: the compute there over the run's own."""
+    implied = base.compute(points["loss"].to_numpy()) / points["compute"].to_numpy()
+    return pd.Series(implied, index=points.index)
+
+
+def multiplier_ends(scaling: Scaling) -> tuple[float, float]:
+    """The ends of the lower panel: all that it shows, up to `WIDEST_MULTIPLIER`."""
+    implied = implied_multipliers(scaling.curves[scaling.baseline], scaling.points)
+    shown = [1.0, *implied[np.isfinite(implied)]]
+    rows = scaling.multipliers.dropna(subset=["multiplier"]) if scaling.same_everywhere else None
+    for _, row in rows.iterrows() if rows is not None else ():
+        shown.append(row["multiplier"])
+        if has_band(scaling, row["variant"], row):
+            shown += [row["ci_low"], row["ci_high"]]
+    low = max(min(shown) / 1.03, 1 / WIDEST_MULTIPLIER)
+    high = min(max(shown) * 1.03, WIDEST_MULTIPLIER)
+    return low, high
+
+
 def _multiplier_panel(
     axes: Axes, scaling: Scaling, looks: dict[str, Style], compute: np.ndarray, theme: Theme
 ) -> None:
     base = scaling.curves[scaling.baseline]
-    shown = [1.0]
     for label in scaling.labels:
         look = looks[label]
         own = scaling.points[scaling.points["label"] == label]
-        implied = base.compute(own["loss"].to_numpy()) / own["compute"].to_numpy()
-        shown += [value for value in implied if np.isfinite(value)]
         axes.plot(
             own["compute"],
-            implied,
+            implied_multipliers(base, own),
             linestyle="none",
             marker=look.marker,
             color=look.colour,
@@ -320,17 +373,13 @@ def _multiplier_panel(
         for _, row in scaling.multipliers[scaling.multipliers["variant"] == label].iterrows():
             if not scaling.same_everywhere or np.isnan(row["multiplier"]):
                 continue
-            shown.append(row["multiplier"])
             axes.axhline(row["multiplier"], color=look.colour, linestyle=look.line)
-            if _has_band(scaling, label, row):
-                shown += [row["ci_low"], row["ci_high"]]
+            if has_band(scaling, label, row):
                 axes.axhspan(
                     row["ci_low"], row["ci_high"], color=look.colour, alpha=0.12, linewidth=0
                 )
     axes.axhline(1.0, color=looks[scaling.baseline].colour, linestyle="-", linewidth=1.2)
-    low = max(min(shown) / 1.03, 1 / WIDEST_MULTIPLIER)
-    high = min(max(shown) * 1.03, WIDEST_MULTIPLIER)
     axes.set_yscale("log")
-    axes.set_ylim(low, high)
+    axes.set_ylim(*multiplier_ends(scaling))
     _plain_log_ticks(axes)
     axes.set_ylabel(scaling.axis.multiplier)

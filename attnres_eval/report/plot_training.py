@@ -6,9 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from attnres_eval.report.legend import legend_looks, legend_names
 from attnres_eval.report.plot_compare import short_count
 from attnres_eval.report.plot_scaling import WIDTH, legend_columns, legend_inches
-from attnres_eval.report.style import Theme, label_title, styles, themed
+from attnres_eval.report.style import Theme, label_title, themed
 
 SMOOTHED_SHARE = 0.05
 """Share of a curve's logged steps that one drawn point averages."""
@@ -41,13 +42,14 @@ def draw_training(
     """
     curves = smoothed_curves(metrics, labels)
     with themed(theme):
-        looks = styles(labels, theme)
-        figure = Figure(figsize=(WIDTH, 5.6 + legend_inches(len(curves.columns))))
+        shown = list(map(str, curves.columns))
+        looks, names = legend_looks(shown, labels, theme), legend_names(shown)
+        figure = Figure(figsize=(WIDTH, 5.6 + legend_inches(len(names))))
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1.5, 1]})
         for label in curves:
             look = looks[str(label)]
             line = {"color": look.colour, "linestyle": look.line}
-            name = label_title(str(label))
+            name = names.get(str(label))
             upper.plot(curves.index, curves[label], label=name, gid=f"loss-{label}", **line)
             if baseline in curves:
                 difference = curves[label] - curves[baseline]
@@ -57,5 +59,5 @@ def draw_training(
         lower.set_xlabel("Training tokens")
         lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
         figure.align_ylabels()
-        figure.legend(loc="outside upper center", ncols=legend_columns(len(curves.columns)))
+        figure.legend(loc="outside upper center", ncols=legend_columns(len(names)))
         return figure

@@ -35,11 +35,17 @@ class Theme:
     quiet: str
     """Axes, ticks and reference lines."""
     grid: str
+    link: str
+    """What can be followed or pressed, and the ring around what has the keyboard's focus."""
+    soft: str
+    """Behind command lines and controls."""
     colours: tuple[str, ...]
 
 
-LIGHT = Theme("light", "#ffffff", "#1b1f23", "#5b636b", "#e3e6e9", LIGHT_COLOURS)
-DARK = Theme("dark", "#14171a", "#e8eaed", "#a3abb3", "#2c3238", DARK_COLOURS)
+LIGHT = Theme(
+    "light", "#ffffff", "#1b1f23", "#5b636b", "#e3e6e9", "#0b5cad", "#f5f7f9", LIGHT_COLOURS
+)
+DARK = Theme("dark", "#14171a", "#e8eaed", "#a3abb3", "#2c3238", "#7db8f5", "#1c2126", DARK_COLOURS)
 THEMES = (LIGHT, DARK)
 
 
@@ -73,6 +79,8 @@ def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
     """
     places = {name: place for place, name in enumerate(VARIANTS)}
     others = [label for label in dict.fromkeys(labels) if label not in places]
+    # First those at the recipe's rate, which stand alone in figures of rates.
+    others.sort(key=lambda label: own_base(label) != label)
     places.update({label: len(VARIANTS) + place for place, label in enumerate(others)})
     looks = {label: style_at(places[label], theme) for label in labels}
     for label, look in looks.items():

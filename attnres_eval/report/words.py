@@ -1,7 +1,5 @@
 """The results in sentences, each made from the numbers that bear it."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
@@ -12,22 +10,13 @@ from attnres_eval.labels import own_base, split_label
 from attnres_eval.report.plot_compare import short_count
 from attnres_eval.report.select import has_interval, main_row, of_model
 from attnres_eval.report.style import label_title
+from attnres_eval.report.wording import counted as counted
+from attnres_eval.report.wording import listed as listed
+from attnres_eval.report.words_variants import counted_variants, variants_in_words
 from attnres_eval.study import Study
 
 MOST_NAMED = 6
 """More findings than this are left to the table."""
-
-
-def listed(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def counted(number: int, thing: str) -> str:
-    """`one seed`, `3 seeds`."""
-    return f"one {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -110,8 +99,9 @@ def multiplier_sentences(results: Results, multipliers: pd.DataFrame) -> list[st
     sentences = []
     rows = of_model(multipliers)
     for note, unknown in rows[rows["multiplier"].isna()].groupby("note", sort=False):
-        names = [label_title(variant) for variant in unknown["variant"]]
-        who = listed(names) if len(names) <= MOST_NAMED else f"{len(names)} variants"
+        labels = list(unknown["variant"])
+        few = len(labels) <= MOST_NAMED
+        who = listed(list(map(label_title, labels))) if few else counted_variants(labels)
         sentences.append(f"{who}: no multiplier ({note}).")
     for _, row in rows.dropna(subset=["multiplier"]).iterrows():
         name = label_title(row["variant"])
@@ -158,7 +148,6 @@ def run_sentences(results: Results) -> list[str]:
     """What was run, on what, how."""
     study, runs = results.study, results.finished
     recipe, data = study.recipe, study.data
-    names = [label_title(label) for label in study.variants]
     sizes = []
     for size in study.sizes:
         own = results.runs[results.runs["size"] == size]
@@ -181,7 +170,7 @@ def run_sentences(results: Results) -> list[str]:
         for name, share in data.corpora.items()
     ]
     sentences = [
-        f"{counted(len(names), 'variant')} ({listed(names)}) at"
+        f"{variants_in_words(study.variants)} at"
         f" {counted(len(sizes), 'size')} with {seeds}: {listed(sizes)}; parameters and blocks are"
         f" those of {label_title(study.baseline)}. {len(runs)} of {len(results.runs)} planned runs"
         " have finished.",
@@ -232,6 +221,9 @@ def _own_rates(study: Study) -> str:
     """Which labels have another rate, as a clause; empty where none has."""
     scales = {name: study.label(name).learning_rate_scale for name in study.variants}
     own = []
+    if sum(split_label(name)[0] != name for name in scales) > MOST_NAMED:
+        scales = {name: scale for name, scale in scales.items() if split_label(name)[0] == name}
+        own.append("the factors named above")
     for name, scale in scales.items():
         if isinstance(scale, tuple):
             rates = listed([f"{factor:.3g}× at {size}" for size, factor in scale])

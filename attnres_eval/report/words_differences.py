@@ -6,6 +6,7 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import label_title
 from attnres_eval.report.words import MOST_NAMED, by_luck, counted, interval, listed
+from attnres_eval.report.words_variants import at_rates
 
 
 def difference_sentences(results: Results, differences: pd.DataFrame) -> list[str]:
@@ -45,7 +46,8 @@ def _at_size(rows: pd.DataFrame, size: str, base: str) -> str:
             f" ({interval(first, 3)}); the interval {side} 0."
         )
     text += (
-        f" {int((judged['ci_high'] < 0).sum())} of {len(judged)} variants lie below {base} and"
+        f" {int((judged['ci_high'] < 0).sum())} of {len(judged)} variants"
+        f"{at_rates(list(judged['variant']))} lie below {base} and"
         f" {int((judged['ci_low'] > 0).sum())} above, each by its own 95% interval;"
         f" {by_luck(len(judged))}. By the interval that holds for all at once,"
     )
@@ -94,7 +96,8 @@ def difference_headline(results: Results, differences: pd.DataFrame) -> str:
     higher = int((judged["ci_low_all"] > 0).sum())
     best = judged.sort_values("difference").iloc[0]
     return (
-        f"At size {size}, {lower} of {counted(len(judged), 'variant')} reach a lower loss than"
+        f"At size {size}, {lower} of {counted(len(judged), 'variant')}"
+        f"{at_rates(list(judged['variant']))} reach a lower loss than"
         f" {base} and {higher} a higher one, by intervals that hold for all at once; the lowest is"
         f" {label_title(best['variant'])}, {best['difference']:+.3f} nats per token"
         f" ({interval(best, 3, 'ci_low_all', 'ci_high_all')})."
