@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from attnres_eval.labels import own_base
 from attnres_eval.report.style import MOST_COLUMNS, Style, Theme, label_title, scaled, styles
 
-MOST_RATES = 12
+MOST_RATES = 20
 """With more labels than this those of one variant at several rates have one name in a legend."""
 
 
