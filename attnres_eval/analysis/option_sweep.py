@@ -51,7 +51,8 @@ def swept_labels(study: Study) -> pd.DataFrame:
                     "option": option,
                     "value": float(value),
                     "variant": label,
-                    "key": (behind.variant, behind.learning_rate_scale, option, rest),
+                    # Text: a rate and rates by size have no order among each other.
+                    "key": repr((behind.variant, behind.learning_rate_scale, option, rest)),
                     "sweep": _sweep_label(behind),
                 }
             )

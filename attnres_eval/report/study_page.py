@@ -7,6 +7,7 @@ from importlib import metadata
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.shapes import is_over_shapes
 from attnres_eval.report import words, words_paired
 from attnres_eval.report.figures import Figure, Tables
 from attnres_eval.report.figures_swept import swept_lead
@@ -47,41 +48,32 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
     def shown(*names: str) -> list[Figure]:
         return [drawn[name] for name in names if name in drawn]
 
+    compute = Section(
+        "Compute multipliers",
+        paragraphs(
+            words.multiplier_sentences(results, multipliers),
+            published_comparison(multipliers),
+        ),
+        shown("multipliers"),
+        [
+            *_summary(multipliers, timed),
+            view("multipliers", multipliers),
+            view("fits", tables["fits"]),
+        ]
+        if variant
+        else [],
+    )
     sections = [
         Section("What was run", paragraphs(words.run_sentences(results))),
-        Section(
-            "Compute multipliers",
-            paragraphs(
-                words.multiplier_sentences(results, multipliers),
-                published_comparison(multipliers),
-            ),
-            shown("multipliers"),
-            [
-                *_summary(multipliers, timed),
-                view("multipliers", multipliers),
-                view("fits", tables["fits"]),
-            ]
-            if variant
-            else [],
-        ),
+        *([compute] if variant or _is_ladder(results) else []),
         *_robustness(tables, variant),
         *swept_sections(
             results, tables, {name: figure for name, figure in drawn.items() if figure != lead}
         ),
-        time_section(results, tables, shown("time_scaling")),
-        Section(
-            "Benchmarks",
-            paragraphs(score_sentences(results, tables["benchmarks"])),
-            shown("benchmarks"),
-            [view("benchmarks", tables["benchmarks"])] if len(tables["benchmarks"]) else [],
-        ),
+        *time_section(results, tables, shown("time_scaling")),
+        *_benchmarks(results, tables, shown("benchmarks")),
         *_on_benchmarks(results, tables, shown),
-        Section(
-            f"Against {label_title(results.study.baseline)}",
-            paragraphs(difference_sentences(results, tables["differences"])),
-            shown(*rest),
-            [view("differences", tables["differences"])],
-        ),
+        *_against(results, tables, shown(*rest)),
         Section(
             "Losses and training",
             paragraphs(words.missing_sentences(results)),
@@ -103,6 +95,36 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         lead=lead,
         sections=sections,
     )
+
+
+def _is_ladder(results: Results) -> bool:
+    """Whether the sizes are there to be fitted over: not one alone, nor several of one budget."""
+    return len(results.study.sizes) > 1 and not is_over_shapes(results.study)
+
+
+def _benchmarks(results: Results, tables: Tables, figures: list[Figure]) -> list[Section]:
+    """Scores; nothing where none were planned and none are there."""
+    table, planned = tables["benchmarks"], results.study.evaluation
+    if table.empty and not (planned.tasks and results.study.evaluated_sizes()):
+        return []
+    sentences = paragraphs(score_sentences(results, table))
+    shown = [view("benchmarks", table)] if len(table) else []
+    return [Section("Benchmarks", sentences, figures, shown)]
+
+
+def _against(results: Results, tables: Tables, figures: list[Figure]) -> list[Section]:
+    """Differences to the baseline at one rate; none in a sweep of rates, which has its own."""
+    if len(tables["best_rates"]):
+        return []
+    table = tables["differences"]
+    return [
+        Section(
+            f"Against {label_title(results.study.baseline)}",
+            paragraphs(difference_sentences(results, table)),
+            figures,
+            [view("differences", table)],
+        )
+    ]
 
 
 def _robustness(tables: Tables, variant: str | None) -> list[Section]:

@@ -35,6 +35,28 @@ def test_two_values_or_a_second_difference_are_none() -> None:
     assert swept_labels(study_of({"prenorm": {}, **streams})).empty
 
 
+def test_values_at_rates_of_their_own_are_a_sweep_beside_those_at_one_rate() -> None:
+    rates = [1, {"d32": 0.5}]
+    study = study_of(
+        {
+            "prenorm": {},
+            **{
+                f"n{n}": {
+                    "variant": "block_attnres",
+                    "num_blocks": n,
+                    "learning_rate_scale": rates,
+                }
+                for n in (1, 2, 4)
+            },
+        }
+    )
+    found = swept_labels(study).groupby("sweep")["variant"].agg(list).to_dict()
+    assert found == {
+        "block_attnres": ["n1", "n2", "n4"],
+        "block_attnres_own": ["n1_own", "n2_own", "n4_own"],
+    }
+
+
 def test_the_table_is_that_of_differences(fabricated: Fabricated) -> None:
     results = collect(fabricated(study=blocks_study()))
     differences = differences_table(results)
