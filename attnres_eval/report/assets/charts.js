@@ -94,7 +94,10 @@
 
   const open = (chart) => {
     chart.begun = true;
+    const focused = chart.figure.contains(document.activeElement);
     chart.figure.classList.add("charted");
+    // The focus goes on from the picture that is gone.
+    if (focused) chart.box.focus();
     draw(chart).catch((error) => {
       chart.figure.classList.remove("charted");
       chart.around.forEach((part) => part.remove());
