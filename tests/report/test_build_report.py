@@ -50,7 +50,7 @@ def test_the_page_needs_nothing_else(built: Path) -> None:
     for image in images:
         assert str(image["src"]).startswith("data:image/svg+xml;base64,")
         assert len(str(image["alt"])) > 40
-    assert {str(item["media"]) for item in darker} == {"(prefers-color-scheme: dark)"}
+    assert {str(item["media"]) for item in darker} == {"screen and (prefers-color-scheme: dark)"}
 
 
 def test_the_page_can_be_walked(built: Path) -> None:

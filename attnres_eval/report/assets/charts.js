@@ -205,23 +205,15 @@
 
   const buttons = [];
 
-  const drawing = (name, attributes, ...inside) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...inside);
-    return made;
-  };
-
   const swatch = ({ colour, shape, dash }) => {
     const shown = colours()[colour] ?? colour;
-    const line = { x1: -14, x2: 14, stroke: shown, "stroke-width": 2, "stroke-dasharray": dash };
-    const marker = { d: page.outlines[shape] ?? shape, fill: shown, transform: "scale(5)" };
-    return drawing(
-      "svg",
-      { width: 28, height: 14, viewBox: "-14 -7 28 14", "aria-hidden": "true" },
-      drawing("line", line),
-      drawing("path", marker),
-    );
+    const made = element("span", { class: "swatch", "aria-hidden": "true" });
+    // Only our own colours, outlines and lengths are in it.
+    made.innerHTML =
+      '<svg width="28" height="14" viewBox="-14 -7 28 14">' +
+      `<line x1="-14" x2="14" stroke="${shown}" stroke-width="2" stroke-dasharray="${dash}"/>` +
+      `<path d="${page.outlines[shape] ?? shape}" fill="${shown}" transform="scale(5)"/></svg>`;
+    return made;
   };
 
   // A button that hides its labels in every chart, or shows them where some are hidden.
@@ -237,7 +229,7 @@
   };
 
   const paint = ({ button, looks }) => {
-    button.querySelectorAll("svg").forEach((old) => old.remove());
+    button.querySelectorAll(".swatch").forEach((old) => old.remove());
     button.prepend(...looks.map(swatch));
   };
 
