@@ -12,15 +12,10 @@ from matplotlib.figure import Figure as Drawing
 from sweeps import rates_study
 
 from attnres_eval.analysis.collect import collect
+from attnres_eval.report import legend
 from attnres_eval.report.build import study_tables
 from attnres_eval.report.figures import draw_figures
-from attnres_eval.report.legend import (
-    MOST_RATES,
-    drawn_for_page,
-    legend_looks,
-    legend_names,
-    shared_names,
-)
+from attnres_eval.report.legend import drawn_for_page, legend_looks, legend_names, shared_names
 from attnres_eval.report.plot_scaling import (
     Scaling,
     compute_ticks,
@@ -34,6 +29,20 @@ from attnres_eval.report.style import DARK, LIGHT, Theme, styles, themed
 RATES = list(rates_study().variants)
 BASES = ["prenorm", "full_attnres", "mhc"]
 TITLES = ["PreNorm", "Full AttnRes", "mHC"]
+MOST_RATES = 12
+
+
+@pytest.fixture(autouse=True)
+def _few_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound that the small sweep of these tests exceeds."""
+    monkeypatch.setattr(legend, "MOST_RATES", MOST_RATES)
+
+
+def test_a_ladder_at_a_common_and_an_own_rate_names_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    labels = [name for n in range(9) for name in (f"v{n}", f"v{n}_own")]
+    assert list(legend_names(labels)) == labels
+    assert shared_names(labels) == ""
 
 
 def test_many_rates_have_one_name_and_look_a_variant() -> None:

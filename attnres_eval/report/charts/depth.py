@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from attnres_eval.analysis.depth import EMBEDDING
@@ -103,6 +104,10 @@ def _ticks(low: float, high: float) -> list[float]:
     least = LINEAR_UP_TO if low <= 0 else low
     most = max(high, -low)
     exponents = range(math.ceil(math.log10(least)), math.floor(math.log10(most)) + 1)
+    if not exponents:
+        # Within one power of ten: three numbers of two digits.
+        inside = np.geomspace(least, most, 5)[1:-1] if most > least else [least]
+        return [float(f"{tick:.1e}") for tick in inside if low <= tick <= high]
     every = -(-len(exponents) // MOST_TICKS)
     powers = [10.0**exponent for exponent in exponents][::every]
     both = [*(-power for power in reversed(powers)), 0.0, *powers]

@@ -273,3 +273,19 @@ def test_the_same_results_give_the_same_bytes(study: Charted) -> None:
     depth = study.tables["depth"][study.tables["depth"]["size"] == size]
     assert chart_json(depth_chart(depth, labels)) == chart_json(depth_chart(depth, labels))
     assert chart_json(depth_chart(depth, labels)) == chart_json(study.charts["depth"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.02, 30.0, [0.1, 1.0, 10.0]),
+        (0.02, 0.05, [0.025, 0.032, 0.04]),
+        (0.03, 0.03, [0.03]),
+    ],
+)
+def test_an_axis_of_magnitudes_has_ticks_within_it(
+    low: float, high: float, ticks: list[float]
+) -> None:
+    from attnres_eval.report.charts.depth import _ticks
+
+    assert _ticks(low, high) == ticks
