@@ -61,9 +61,9 @@ def robustness_table(results: Results) -> pd.DataFrame:
     frame = pd.DataFrame([row for rows in found for row in rows], columns=COLUMNS)
     order = {label: place for place, label in enumerate(labels)}
     places = frame["variant"].map(order)
-    return frame.assign(place=places).sort_values("place", kind="stable", ignore_index=True)[
-        COLUMNS
-    ]
+    frame = frame.assign(place=places).sort_values("place", kind="stable", ignore_index=True)
+    # A check that the data do not bear has no counts, and the others' stay whole numbers.
+    return frame[COLUMNS].astype({"n_seeds": "Int64", "n_sizes": "Int64"})
 
 
 def _rows(runs: pd.DataFrame, baseline: str, checks: dict[str, str]) -> list[dict[str, object]]:

@@ -37,6 +37,7 @@ from attnres_eval.analysis.time_multipliers import time_fits_table, time_multipl
 from attnres_eval.errors import UserError
 from attnres_eval.records import run_folders
 from attnres_eval.report.figures import Figure, Tables, draw_figures
+from attnres_eval.report.figures_depth import depth_figures
 from attnres_eval.report.figures_swept import draw_swept_figures
 from attnres_eval.report.formats import format_table
 from attnres_eval.report.page import Page, write_page
@@ -96,6 +97,7 @@ def study_figures(results: Results, tables: Tables, folder: Path) -> list[Figure
     """Draws every figure of a study into a folder."""
     return [
         *draw_figures(results, tables, folder),
+        *depth_figures(tables["depth"], tables["mixing"], list(results.study.variants), folder),
         *draw_swept_figures(results, tables, folder),
     ]
 

@@ -28,7 +28,8 @@ from attnres_eval.report.plot_compare import draw_multipliers
 from attnres_eval.report.select import headline_variant
 from attnres_eval.report.study_page import study_page
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import CONVENTIONS, listed
+from attnres_eval.report.wording import listed
+from attnres_eval.report.words import CONVENTIONS
 from attnres_eval.report.words_compare import (
     agreement_sentences,
     comparability_sentences,

@@ -11,7 +11,7 @@ from attnres_eval.report.figures import Tables
 from attnres_eval.report.page import Page
 from attnres_eval.report.select import AT_EQUAL_TIME, SUMMARY_COLUMNS, of_model
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import counted, listed
+from attnres_eval.report.wording import counted, listed
 from attnres_eval.report.words_differences import at_largest_size
 
 COLUMNS = [

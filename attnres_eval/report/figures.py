@@ -12,9 +12,8 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
-from attnres_eval.report import words, words_depth, words_paired, words_time
+from attnres_eval.report import words, words_paired, words_time
 from attnres_eval.report.charts.chart import Chart
-from attnres_eval.report.charts.depth import depth_chart
 from attnres_eval.report.charts.differences import differences_chart
 from attnres_eval.report.charts.multipliers import multipliers_chart
 from attnres_eval.report.charts.scaling import scaling_chart
@@ -28,9 +27,7 @@ from attnres_eval.report.charts.training import training_chart
 from attnres_eval.report.legend import shared_names
 from attnres_eval.report.output import contents, drawn, for_page, themes
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
-from attnres_eval.report.plot_depth import LINEAR_UP_TO, draw_depth, has_bands
 from attnres_eval.report.plot_differences import draw_differences
-from attnres_eval.report.plot_mixing import draw_mixing
 from attnres_eval.report.plot_scaling import MOST_BANDS, SECONDS_AXIS, Scaling, draw_scaling
 from attnres_eval.report.plot_steps import draw_steps
 from attnres_eval.report.plot_tasks import draw_paired, draw_task_scaling
@@ -45,6 +42,7 @@ from attnres_eval.report.select import (
     primary_scores,
 )
 from attnres_eval.report.style import THEMES, Theme, label_title
+from attnres_eval.report.wording import counted, listed
 from attnres_eval.report.words_differences import at_largest_size, difference_headline
 from attnres_eval.report.words_published import PUBLISHED_VARIANT
 from attnres_eval.variants import FAMILIES, VARIANTS
@@ -113,9 +111,10 @@ def save_figure(
 
 def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]:
     """Draws every figure that the results bear, in the report's order."""
+    timed = _timed(results, tables)
     drawn = [
-        _scaling(results, tables, folder),
-        _time_scaling(results, tables, folder),
+        _scaling(results, tables, timed, folder),
+        _time_scaling(results, tables, timed, folder),
         _multipliers(results, tables, folder),
         _scores(results, tables, folder),
         _paired(results, tables, folder),
@@ -124,7 +123,6 @@ def draw_figures(results: Results, tables: Tables, folder: Path) -> list[Figure]
         _differences(results, tables, folder),
         _training(results, folder),
         _speed(results, tables, folder),
-        *depth_figures(tables["depth"], tables["mixing"], _labels(results), folder),
     ]
     return [figure for figure in drawn if figure is not None]
 
@@ -133,7 +131,7 @@ def _labels(results: Results) -> list[str]:
     return list(results.study.variants)
 
 
-def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
+def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Path) -> Figure:
     multipliers = of_model(tables["multipliers"])
     points = results.finished.rename(columns={"flops": "compute"})
     scaling = Scaling(
@@ -159,7 +157,6 @@ def _scaling(results: Results, tables: Tables, folder: Path) -> Figure:
         results, tables["multipliers"], scaling.arrow
     )
     figure = Figure("scaling", "Loss over compute", caption, alt)
-    timed = _timed(results, tables)
     return save_figure(
         figure,
         lambda theme: draw_scaling(scaling, theme),
@@ -186,8 +183,9 @@ def _timed(results: Results, tables: Tables) -> Scaling | None:
     )
 
 
-def _time_scaling(results: Results, tables: Tables, folder: Path) -> Figure | None:
-    scaling = _timed(results, tables)
+def _time_scaling(
+    results: Results, tables: Tables, scaling: Scaling | None, folder: Path
+) -> Figure | None:
     if scaling is None:
         return None
     caption = (
@@ -229,9 +227,7 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
         + ("." if rows["main"].all() else "; rows under it: the same runs under other models.")
     )
     alt = f"Compute multipliers over {label_title(results.study.baseline)}: "
-    figure = Figure(
-        "multipliers", "Compute multipliers", caption, alt + words.listed(findings) + "."
-    )
+    figure = Figure("multipliers", "Compute multipliers", caption, alt + listed(findings) + ".")
     return save_figure(
         figure,
         lambda theme: draw_multipliers(rows, published, theme, _labels(results)),
@@ -251,7 +247,7 @@ def _scores(results: Results, tables: Tables, folder: Path) -> Figure | None:
     scores = scores[scores["size"] == size]
     judged = scores["differs_from_chance"].dropna()
     alt = (
-        f"Scores of {words.counted(scores['task'].nunique(), 'benchmark')} at size {size}:"
+        f"Scores of {counted(scores['task'].nunique(), 'benchmark')} at size {size}:"
         f" {int(judged.astype(bool).sum())} of {len(judged)} intervals exclude chance."
     )
     caption = (
@@ -355,8 +351,7 @@ def _differences(results: Results, tables: Tables, folder: Path) -> Figure | Non
         " memory are readings of this implementation on this processor."
     )
     alt = difference_headline(results, tables["differences"]) or (
-        f"Differences to {label_title(base)} of {words.counted(len(rows), 'variant')}, without"
-        " intervals."
+        f"Differences to {label_title(base)} of {counted(len(rows), 'variant')}, without intervals."
     )
     figure = Figure("differences", f"Against {label_title(base)}", caption, alt)
     return save_figure(
@@ -408,51 +403,3 @@ def _speed(results: Results, tables: Tables, folder: Path) -> Figure | None:
     alt = " ".join(words.speed_sentences(results, tables["cells"])[1:]) or "Baseline only."
     figure = Figure("speed", "Training speed", caption, alt)
     return save_figure(figure, lambda theme: draw_speed(cells, _labels(results), theme), folder)
-
-
-def depth_figures(
-    depth: pd.DataFrame, mixing: pd.DataFrame, labels: list[str], folder: Path
-) -> list[Figure]:
-    """What inspections show, of one size: magnitudes by depth, and who reads whom.
-
-    Args:
-        depth: `attnres_eval.analysis.depth.depth_table`.
-        mixing: `attnres_eval.analysis.depth.mixing_table`.
-        labels: all labels of the report, so that colours are those of the other figures.
-        folder: where the figures go.
-    """
-    if depth.empty:
-        return []
-    shown = depth["variant"].nunique()
-    size = depth["size"].iloc[0]
-    shading = "; shaded: 95% intervals, which may reach beyond the panel"
-    magnitudes = Figure(
-        "depth",
-        "Magnitudes by depth",
-        f"Size {size}, held-out text, mean over seeds{shading if has_bands(depth) else ''}. From"
-        " above: the size of the elements of what each sublayer puts out; the size of the"
-        " derivatives of the summed loss by them; the rise of the loss when the output is replaced"
-        f" by zeros, on an axis that is linear within {LINEAR_UP_TO:g} of zero."
-        " Lines of output and gradient start at the embedding.",
-        "Output, gradient and skip cost by sublayer. " + " ".join(words_depth.growths(depth)),
-    )
-    maps = Figure(
-        "mixing",
-        "Who reads whom",
-        f"Size {size}, held-out text, mean over tokens and seeds. A row is a reader, a column a"
-        " source (0 the embedding, odd: attention, even: MLP); the colour is the weight of the"
-        " source in what the reader gets, with mixing weights and norms held fixed. Full colour"
-        " stands for 1, or for the factor in a title where a variant's weights are larger. The"
-        " colour scale follows the square root, so that small weights can be seen.",
-        f"Depth-mixing weights of {words.counted(shown, 'variant')}. "
-        + " ".join(words_depth.readings(mixing)),
-    )
-    return [
-        save_figure(
-            magnitudes,
-            lambda theme: draw_depth(depth, labels, theme),
-            folder,
-            lambda: depth_chart(depth, labels),
-        ),
-        save_figure(maps, lambda theme: draw_mixing(mixing, labels, theme), folder),
-    ]

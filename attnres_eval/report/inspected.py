@@ -7,7 +7,7 @@ import pandas as pd
 from attnres_eval.analysis.depth import MEASURES, depth_rows, mixing_rows
 from attnres_eval.analysis.tables import rounded, write_table
 from attnres_eval.records import InspectionRecord, write_record
-from attnres_eval.report.figures import depth_figures
+from attnres_eval.report.figures_depth import depth_figures
 
 
 def sublayer_table(record: InspectionRecord) -> pd.DataFrame:

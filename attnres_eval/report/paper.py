@@ -17,6 +17,7 @@ from attnres_eval.report.plot_paper import draw_downstream
 from attnres_eval.report.plot_scaling import Scaling, draw_scaling
 from attnres_eval.report.select import Curve, has_interval
 from attnres_eval.report.style import label_title
+from attnres_eval.report.wording import counted, listed
 
 LABELS = {
     "baseline": "prenorm",
@@ -105,9 +106,7 @@ def published_figures(tables: Tables, folder: Path) -> list[Figure]:
         main=shown["way"] == "printed coefficients",
     )
     labels = list(LABELS.values())
-    found = words.listed(
-        [f"{row['multiplier']:.3f} ({row['way']})" for _, row in blocks.iterrows()]
-    )
+    found = listed([f"{row['multiplier']:.3f} ({row['way']})" for _, row in blocks.iterrows()])
     return [
         save_figure(
             Figure(
@@ -177,9 +176,9 @@ def _headline(tables: Tables) -> str:
 def _downstream_sentence(table: pd.DataFrame) -> str:
     known = table[[has_interval(row) for _, row in table.iterrows()]]
     differ = known[(known["ci_low"] > 0) | (known["ci_high"] < 0)]
-    names = f" ({words.listed(list(differ['task']))})" if len(differ) else ""
+    names = f" ({listed(list(differ['task']))})" if len(differ) else ""
     return (
-        f"Of {words.counted(len(table), 'published difference')}, {len(known)} have a number of"
+        f"Of {counted(len(table), 'published difference')}, {len(known)} have a number of"
         f" questions to judge by; the unpaired intervals of {len(differ)} of them exclude"
         f" 0{names}."
     )

@@ -8,7 +8,7 @@ from attnres_eval.analysis.tables import MISSING
 from attnres_eval.errors import UserError
 from attnres_eval.report.figures import Figure
 from attnres_eval.report.page import Page, Section, Table, paragraphs
-from attnres_eval.report.words import counted, listed
+from attnres_eval.report.wording import counted, listed
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,6 @@ def _chapter(part: Part, *, opens: bool) -> list[Section]:
         if opens
         else paragraphs(page.headline, number),
         [] if opens or lead is None else [lead],
-        page=f"{part.name}/report.html",
         within=part.name,
     )
     inner = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attnres_eval.files import sha256_of_file
 from attnres_eval.report.page import Page, Section, Table, paragraphs
-from attnres_eval.report.words import listed
+from attnres_eval.report.wording import listed
 from attnres_eval.sweep.origin import Origin, read_origin, read_protocol
 
 

@@ -22,6 +22,7 @@ from attnres_eval.report.style import label_title
 from attnres_eval.report.swept_sections import swept_sections
 from attnres_eval.report.time_section import time_section
 from attnres_eval.report.views import view
+from attnres_eval.report.wording import counted, listed
 from attnres_eval.report.words_depth import depth_sentences
 from attnres_eval.report.words_differences import difference_headline, difference_sentences
 from attnres_eval.report.words_published import published_comparison
@@ -227,7 +228,7 @@ def _provenance(results: Results) -> list[str]:
     how = sorted(
         {
             f"{m.precision}, {f'{m.processes} processes by {m.parallel}, ' if m.parallel else ''}"
-            f"{words.counted(m.threads, 'thread')} a run,"
+            f"{counted(m.threads, 'thread')} a run,"
             f" {'compiled' if m.compiled else 'not compiled'}, torch {m.torch}"
             for m in machines
         }
@@ -235,9 +236,9 @@ def _provenance(results: Results) -> list[str]:
     hashes = sorted(set(results.finished["data_sha256"].dropna()))
     harness = sorted({record.lm_eval for records in results.tasks.values() for record in records})
     return paragraphs(
-        f"Trained on {words.listed(processors)}: {words.listed(how)}.",
-        f"Tokenizer and token files: SHA-256 {words.listed(hashes)}.",
-        f"Scored through lm-eval {words.listed(harness)}." if harness else "",
+        f"Trained on {listed(processors)}: {listed(how)}.",
+        f"Tokenizer and token files: SHA-256 {listed(hashes)}.",
+        f"Scored through lm-eval {listed(harness)}." if harness else "",
         f"Report by attnres-eval {metadata.version('attnres-eval')} on Python"
         f" {platform.python_version()}, numpy {metadata.version('numpy')}, pandas"
         f" {metadata.version('pandas')}, scipy {metadata.version('scipy')}, matplotlib"

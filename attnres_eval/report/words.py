@@ -10,8 +10,7 @@ from attnres_eval.labels import own_base, split_label
 from attnres_eval.report.plot_compare import short_count
 from attnres_eval.report.select import has_interval, main_row, of_model
 from attnres_eval.report.style import label_title
-from attnres_eval.report.wording import counted as counted
-from attnres_eval.report.wording import listed as listed
+from attnres_eval.report.wording import counted, listed
 from attnres_eval.report.words_variants import counted_variants, variants_in_words
 from attnres_eval.study import Study
 

@@ -8,7 +8,8 @@ import pandas as pd
 from attnres_eval.report.compare_table import Compared
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import counted, interval, listed
+from attnres_eval.report.wording import counted, listed
+from attnres_eval.report.words import interval
 
 
 def shared_labels(studies: Sequence[Compared]) -> list[str]:

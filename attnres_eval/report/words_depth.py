@@ -5,7 +5,8 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.depth import MLP, OUTPUT
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import counted, interval, listed
+from attnres_eval.report.wording import counted, listed
+from attnres_eval.report.words import interval
 
 MOST_NAMED = 6
 """With more variants than this the sentences name the two ends alone."""

@@ -5,7 +5,8 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import interval, listed
+from attnres_eval.report.wording import listed
+from attnres_eval.report.words import interval
 
 
 def shapes_headline(results: Results, slopes: pd.DataFrame) -> str:

@@ -9,7 +9,8 @@ from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.reference.paper import questions, table3
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import MOST_NAMED, by_luck, counted, interval, listed, verdict
+from attnres_eval.report.wording import counted, listed
+from attnres_eval.report.words import MOST_NAMED, by_luck, interval, verdict
 
 PLAIN = {"acc": "accuracy", GOLD_BITS: "bits per byte of the right choice (lower is better)"}
 """The metrics that sentences are about."""

@@ -44,5 +44,5 @@ def outcome(row: pd.Series) -> str:
         held = row["ci_low"] <= PRINTED_MULTIPLIER <= row["ci_high"]
         return "reproduced" if held else "a saving of another size"
     if row["ci_high"] >= PRINTED_MULTIPLIER:
-        return "cannot be told from 1 or from 1.25 at this scale"
+        return f"cannot be told from 1 or from {PRINTED_MULTIPLIER:g} at this scale"
     return "not reproduced at this scale" + (", a loss" if row["ci_high"] < 1 else "")

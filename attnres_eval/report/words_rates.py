@@ -6,7 +6,8 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.labels import split_label
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import MOST_NAMED, counted, interval, listed
+from attnres_eval.report.wording import counted, listed
+from attnres_eval.report.words import MOST_NAMED, interval
 
 AT_BASELINE, AT_BEST = "difference_at_baseline_rate", "difference_at_best"
 ENDS = {

@@ -5,7 +5,8 @@ import pandas as pd
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.questions import ACCURACY
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import MOST_NAMED, by_luck, counted, interval, listed
+from attnres_eval.report.wording import counted, listed
+from attnres_eval.report.words import MOST_NAMED, by_luck, interval
 
 LEARNT_TASKS = (
     "arc_challenge",

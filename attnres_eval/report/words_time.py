@@ -6,7 +6,8 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.records import Machine
 from attnres_eval.report.select import has_interval, of_model
 from attnres_eval.report.style import label_title
-from attnres_eval.report.words import MOST_NAMED, counted, interval, listed, multiplicity, verdict
+from attnres_eval.report.wording import counted, listed
+from attnres_eval.report.words import MOST_NAMED, interval, multiplicity, verdict
 
 NOT_CALIBRATED = (
     "Times were not calibrated, so nothing is said here about equal time; the command “attnres-eval"

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.cost import PFLOPS_DAY
-from attnres_eval.report.figures import draw_figures
+from attnres_eval.report.build import study_figures
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed, short_count
 from attnres_eval.report.plot_paper import draw_downstream
 from attnres_eval.report.plot_scaling import Scaling, draw_scaling, power_label
@@ -287,8 +287,8 @@ def test_figures_on_disk_are_the_same_bytes_twice(
     analysed: Callable[..., Any], tmp_path: Path
 ) -> None:
     made = analysed()
-    first = draw_figures(made.results, made.tables, tmp_path / "one")
-    draw_figures(made.results, made.tables, tmp_path / "two")
+    first = study_figures(made.results, made.tables, tmp_path / "one")
+    study_figures(made.results, made.tables, tmp_path / "two")
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert len(files) == 4 * len(first) == 36
     for name in files:

@@ -8,6 +8,7 @@ import pytest
 
 from attnres_eval.analysis.multiplier import SHARED
 from attnres_eval.report import words
+from attnres_eval.report.wording import listed
 from attnres_eval.report.words_published import published_comparison
 from attnres_eval.report.words_scores import score_sentences
 
@@ -210,7 +211,7 @@ def test_no_benchmark(analysed: Callable[..., Any]) -> None:
     [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (list("abc"), "a, b and c")],
 )
 def test_lists(items: list[str], text: str) -> None:
-    assert words.listed(items) == text
+    assert listed(items) == text
 
 
 def test_powers_of_ten() -> None:

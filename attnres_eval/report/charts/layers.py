@@ -93,6 +93,33 @@ def bands(chart: alt.Chart, looks: Looks, opacity: float = 0.16, **encoding: Any
     )
 
 
+def curves(
+    data: str,
+    looks: Looks,
+    ends: tuple[str, str],
+    *conditions: str,
+    tooltip: list[alt.Tooltip],
+    **encoding: Any,
+) -> list[alt.Chart]:
+    """A line a label through estimates with their intervals.
+
+    Args:
+        data: the rows, in which an estimate without an interval is an open point.
+        looks: of the labels.
+        ends: the columns of an interval's ends.
+        conditions: which rows.
+        tooltip: what an estimate tells.
+        encoding: the estimates' places, `x` and `y` among them.
+    """
+    low, high = ends
+    span = encoding | {"y": alt.Y(f"{low}:Q"), "y2": f"{high}:Q"}
+    return [
+        lines(rows(data, *conditions), looks, **encoding),
+        bars(rows(data, *conditions, *known(low, high)), looks, tooltip=tooltip, **span),
+        *estimates(data, looks, low, *conditions, tooltip=tooltip, **encoding),
+    ]
+
+
 def reference(
     *,
     x: float | None = None,

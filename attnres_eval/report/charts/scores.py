@@ -13,6 +13,7 @@ from attnres_eval.report.style import LIGHT, label_title
 
 ROW_PIXELS = 22
 CHANCE = (5, 4)
+ENDS = ("ci_low", "ci_high")
 
 
 def scores_chart(scores: pd.DataFrame, labels: Sequence[str]) -> Chart:
@@ -217,19 +218,7 @@ def _steps_panel(family: str, looks: Looks) -> Panel:
     return panel(
         [
             chance,
-            layers.lines(layers.rows("steps", is_family), looks, x=x, xOffset=offset, y=y),
-            layers.bars(
-                layers.rows("steps", is_family, *layers.known("ci_low", "ci_high")),
-                looks,
-                x=x,
-                xOffset=offset,
-                y=alt.Y("ci_low:Q"),
-                y2="ci_high:Q",
-                tooltip=told,
-            ),
-            *layers.estimates(
-                "steps", looks, "ci_low", is_family, x=x, xOffset=offset, y=y, tooltip=told
-            ),
+            *layers.curves("steps", looks, ENDS, is_family, x=x, xOffset=offset, y=y, tooltip=told),
         ],
         height=190,
         title=family,
@@ -280,18 +269,7 @@ def _task_panel(task: str, looks: Looks, flops: "pd.Series[float]") -> Panel:
     )
     is_task = layers.equal("task", task)
     return panel(
-        [
-            layers.lines(layers.rows("scaling", is_task), looks, x=x, y=y),
-            layers.bars(
-                layers.rows("scaling", is_task, *layers.known("ci_low", "ci_high")),
-                looks,
-                x=x,
-                y=alt.Y("ci_low:Q"),
-                y2="ci_high:Q",
-                tooltip=told,
-            ),
-            *layers.estimates("scaling", looks, "ci_low", is_task, x=x, y=y, tooltip=told),
-        ],
+        layers.curves("scaling", looks, ENDS, is_task, x=x, y=y, tooltip=told),
         height=200,
         title=task,
     )

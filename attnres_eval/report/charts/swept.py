@@ -232,16 +232,7 @@ def over_chart(
         shown = layers.known(column)
         parts = [
             *before,
-            layers.lines(layers.rows("over", *shown), looks, x=x, y=y),
-            layers.bars(
-                layers.rows("over", *layers.known(low, high)),
-                looks,
-                x=x,
-                y=alt.Y(f"{low}:Q"),
-                y2=f"{high}:Q",
-                tooltip=told,
-            ),
-            *layers.estimates("over", looks, low, *shown, x=x, y=y, tooltip=told),
+            *layers.curves("over", looks, (low, high), *shown, x=x, y=y, tooltip=told),
         ]
         panels.append(panel(parts, height=230))
     return Chart(
