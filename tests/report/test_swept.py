@@ -14,11 +14,12 @@ from matplotlib.figure import Figure as Drawing
 from sweeps import blocks_study, rates_study, shapes_study
 
 from attnres_eval.analysis.collect import Results, collect
-from attnres_eval.report.build import build_report, study_tables
+from attnres_eval.report.build import build_report, study_figures, study_tables
 from attnres_eval.report.figures import Tables
 from attnres_eval.report.figures_swept import swept_lead
 from attnres_eval.report.plot_over import NUDGE, draw_over
 from attnres_eval.report.plot_rates import draw_best_rates, draw_rates
+from attnres_eval.report.study_page import study_page
 from attnres_eval.report.style import DARK, LIGHT, styles
 from attnres_eval.report.words_over import (
     option_sentences,
@@ -27,6 +28,7 @@ from attnres_eval.report.words_over import (
 )
 from attnres_eval.report.words_rates import rates_headline, rates_sentences
 from attnres_eval.report.words_robustness import robustness_sentences
+from attnres_eval.study import Study
 
 Fabricated = Callable[..., Path]
 RATES = {
@@ -215,3 +217,28 @@ def test_robustness_in_words(fabricated: Fabricated) -> None:
     assert f"and {published} the published 1.25." in text
     assert robustness_sentences(table, None) == []
     assert robustness_sentences(pd.DataFrame(columns=table.columns), "block_attnres") == []
+
+
+UNASKED = ["Compute multipliers", "At equal time", "Benchmarks", "Against PreNorm"]
+
+
+@pytest.mark.parametrize(
+    ("study", "rounds", "shown"),
+    [
+        (rates_study(), 0, []),
+        (rates_study(), 30, ["At equal time"]),
+        (shapes_study(), 0, ["Against PreNorm"]),
+        (make_study(n_sizes=1), 30, ["At equal time", "Benchmarks", "Against PreNorm"]),
+        (make_study(), 30, UNASKED),
+    ],
+    ids=["rates", "timed rates", "shapes", "one size", "ladder"],
+)
+def test_pages_leave_out_what_their_study_does_not_ask(
+    fabricated: Fabricated, tmp_path: Path, study: Study, rounds: int, shown: list[str]
+) -> None:
+    evaluation = study.evaluation.model_copy(update={"calibration_rounds": rounds})
+    folder = fabricated(study=study.model_copy(update={"evaluation": evaluation}))
+    results, tables = analysed(folder)
+    page = study_page(results, tables, study_figures(results, tables, tmp_path / "figures"))
+    headings = [section.heading for section in page.sections]
+    assert [name for name in UNASKED if name in headings] == shown
