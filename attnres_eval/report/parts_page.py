@@ -65,6 +65,8 @@ def _overview(parts: Sequence[Part], opening: Part, headline: str | None) -> Sec
         if headline is not None and headline != opening.name
         else ""
     )
+    numbered = opening.page is not None and opening.page.number
+    above = "Sentence, number and picture" if numbered else "Sentence and picture"
     rows = [
         [
             part.name,
@@ -78,8 +80,8 @@ def _overview(parts: Sequence[Part], opening: Part, headline: str | None) -> Sec
     return Section(
         "Parts",
         [
-            f"{len(done)} of {counted(len(parts), 'part')} have finished runs. {instead}Sentence,"
-            f" number and picture above are those of part {opening.name}."
+            f"{len(done)} of {counted(len(parts), 'part')} have finished runs. {instead}{above}"
+            f" above are those of part {opening.name}."
         ],
         tables=[Table("The parts of the study", headings, [False] * 4, rows)],
     )

@@ -194,15 +194,14 @@ def _inside(results: Results, tables: Tables, figures: list[Figure]) -> list[Sec
 def _number(
     results: Results, multipliers: pd.DataFrame, timed: pd.DataFrame, variant: str | None
 ) -> tuple[str, str]:
-    if variant is None:
+    """The page's one large number and what it is; none where it has no interval."""
+    if variant is None or not has_interval(row := main_row(multipliers, variant)):
         return "", ""
-    row = main_row(multipliers, variant)
-    sure = f"95% interval {words.interval(row)}" if has_interval(row) else "no interval"
     base = label_title(results.study.baseline)
     return (
         f"{row['multiplier']:.2f}×",
-        f"compute multiplier of {label_title(variant)} over {base}, {sure}"
-        + _at_time(timed, variant),
+        f"compute multiplier of {label_title(variant)} over {base}, 95% interval"
+        f" {words.interval(row)}" + _at_time(timed, variant),
     )
 
 

@@ -242,3 +242,13 @@ def test_pages_leave_out_what_their_study_does_not_ask(
     page = study_page(results, tables, study_figures(results, tables, tmp_path / "figures"))
     headings = [section.heading for section in page.sections]
     assert [name for name in UNASKED if name in headings] == shown
+
+
+@pytest.mark.parametrize(("seeds", "large"), [((0, 1, 2), True), ((0,), False)])
+def test_no_number_without_its_interval_is_large(
+    fabricated: Fabricated, tmp_path: Path, seeds: tuple[int, ...], large: bool
+) -> None:
+    results, tables = analysed(fabricated(study=make_study(seeds=seeds)))
+    page = study_page(results, tables, study_figures(results, tables, tmp_path / "figures"))
+    assert bool(page.number) == bool(page.number_note) == large
+    assert "times the compute of Block AttnRes" in page.headline

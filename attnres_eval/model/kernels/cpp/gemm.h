@@ -4,6 +4,7 @@
 // dimension summed over. So one kernel serves both, and only its innermost instruction differs.
 // The right operand lies in panels of 4 VL columns: panel p holds all its rows, one after another.
 #pragma once
+#include "amx.h"
 #include "vec.h"
 
 constexpr int PANEL = 4 * VL;
@@ -72,23 +73,64 @@ static inline void column(int64_t M, int64_t K, const float* a, int64_t a_row, i
   rows(std::integral_constant<int, 1>());
 }
 
+#if ATTNRES_TILES
+// The same by the processor's tiles, in pieces of m rows and k units, which are configured.
+template <class P, int NV>
+static inline void tiled_column(int64_t m, int64_t k, int64_t M, int64_t K, const float* a,
+                                int64_t a_row, int64_t a_unit, const float* b, int64_t b_row,
+                                float* c, int64_t c_row, bool more) {
+  int64_t rows = M / m * m, pieces = K / k, done = pieces * k;
+  for (int64_t i = 0; i < rows; i += m)
+    tiles<NV>(m, k, pieces, a + i * a_row, a_row, a_unit, b, b_row, c + i * c_row, c_row, more);
+  if (done < K)
+    column<P, NV>(rows, K - done, a + done * a_unit, a_row, a_unit, b + done * b_row, b_row, c,
+                  c_row, true);
+  column<P, NV>(M - rows, K, a + rows * a_row, a_row, a_unit, b, b_row, c + rows * c_row, c_row,
+                more);
+}
+#endif
+
+// Calls f(number of vectors, panel, its row length, its sums) for every panel of N columns.
+template <class F>
+static inline void by_panels(int64_t N, const float* b, int64_t b_columns, int64_t b_rows, float* c,
+                             F f) {
+  for (int64_t n = 0; n < N; n += PANEL) {
+    int64_t width = std::min<int64_t>(PANEL, padded(b_columns) - n);
+    const float* panel = b + n * b_rows;
+    switch ((std::min<int64_t>(PANEL, N - n) + VL - 1) / VL) {
+      case 1: f(std::integral_constant<int, 1>(), panel, width, c + n); break;
+      case 2: f(std::integral_constant<int, 2>(), panel, width, c + n); break;
+      case 3: f(std::integral_constant<int, 3>(), panel, width, c + n); break;
+      default: f(std::integral_constant<int, 4>(), panel, width, c + n);
+    }
+  }
+}
+
 // c[M, N] (+)= a[M, K] b[K, N], K in units. The row length of c is at least padded(N).
 //   b_columns, b_rows: sizes with which b was packed, where only a part of it is used.
 template <class P>
 static void product(int64_t M, int64_t N, int64_t K, const float* a, int64_t a_row, int64_t a_unit,
                     const float* b, int64_t b_columns, int64_t b_rows, float* c, int64_t c_row,
                     bool more) {
-  for (int64_t n = 0; n < N; n += PANEL) {
-    int64_t width = std::min<int64_t>(PANEL, padded(b_columns) - n);
-    int64_t vectors = (std::min<int64_t>(PANEL, N - n) + VL - 1) / VL;
-    const float* panel = b + n * b_rows;
-    switch (vectors) {
-      case 1: column<P, 1>(M, K, a, a_row, a_unit, panel, width, c + n, c_row, more); break;
-      case 2: column<P, 2>(M, K, a, a_row, a_unit, panel, width, c + n, c_row, more); break;
-      case 3: column<P, 3>(M, K, a, a_row, a_unit, panel, width, c + n, c_row, more); break;
-      default: column<P, 4>(M, K, a, a_row, a_unit, panel, width, c + n, c_row, more);
-    }
+#if ATTNRES_TILES
+  if (P::per_unit == 2 && tiles_pay(M, K) && tiles_allowed()) {
+    int64_t m = tile_share(M), k = tile_share(K);
+    TileShapes shapes(m, k);
+    written(&shapes);
+    _tile_loadconfig(&shapes);
+    by_panels(N, b, b_columns, b_rows, c,
+              [&](auto vectors, const float* panel, int64_t width, float* sums) {
+                constexpr int NV = decltype(vectors)::value;
+                tiled_column<P, NV>(m, k, M, K, a, a_row, a_unit, panel, width, sums, c_row, more);
+              });
+    return _tile_release();
   }
+#endif
+  by_panels(N, b, b_columns, b_rows, c,
+            [&](auto vectors, const float* panel, int64_t width, float* sums) {
+              constexpr int NV = decltype(vectors)::value;
+              column<P, NV>(M, K, a, a_row, a_unit, panel, width, sums, c_row, more);
+            });
 }
 
 template <class P>
