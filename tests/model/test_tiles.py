@@ -1,6 +1,8 @@
 """bf16 products by the processor's matrix tiles: the values of those without, up to rounding."""
 
+import ctypes
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,14 @@ save_file(found, sys.argv[1])
 """
 
 
+def have_tiles() -> bool:
+    """Whether processor and kernel give this process tiles: arch_prctl (158), XTILEDATA (18)."""
+    info = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not info.exists() or "amx_bf16" not in info.read_text():
+        return False
+    return ctypes.CDLL(None).syscall(158, 0x1023, 18) == 0
+
+
 def values(path: Path, tiles: str) -> dict[str, torch.Tensor]:
     environment = {**os.environ, "ATTNRES_EVAL_TILES": tiles, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", CODE, str(path)], env=environment, check=True)
@@ -44,10 +54,7 @@ def values(path: Path, tiles: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
-@pytest.mark.skipif(
-    not Path("/proc/cpuinfo").exists() or "amx_bf16" not in Path("/proc/cpuinfo").read_text(),
-    reason="the processor has no matrix tiles (AMX)",
-)
+@pytest.mark.skipif(not have_tiles(), reason="no matrix tiles (AMX) on this machine")
 def test_tiles_give_the_values_of_vectors(tmp_path: Path) -> None:
     without, by_tiles = values(tmp_path / "0", "0"), values(tmp_path / "1", "1")
     assert len(without) == 4 * (3 + 5)
