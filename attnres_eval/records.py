@@ -85,6 +85,9 @@ class Machine(Record):
     kernels: bool = False
     """Whether compiled functions stood in for plain torch: ours on a processor
     (`attnres_eval.model.kernels`), those of flash-attn-res on CUDA."""
+    tiles: bool | None = None
+    """Whether our functions' bf16 products used the processor's matrix tiles (AMX); None in records
+    of earlier versions."""
     processor: str
     torch: str
     processes: int = 1

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +24,17 @@ def fabricated(tmp_path: Path) -> Callable[..., Path]:
         return fabricate(tmp_path / "fabricated", **keywords)
 
     return make
+
+
+@pytest.fixture
+def tiles() -> Iterator[None]:
+    """Skips where kernels have no matrix tiles; puts this process' setting of them back."""
+    from attnres_eval.model.kernels.switch import tiles_used, use_tiles
+
+    before = use_tiles(True)
+    there = tiles_used()
+    use_tiles(before)
+    if not there:
+        pytest.skip("no matrix tiles (AMX) on this machine, or none that its compiler knows")
+    yield
+    use_tiles(before)

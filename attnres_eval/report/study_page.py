@@ -229,6 +229,7 @@ def _provenance(results: Results) -> list[str]:
             f"{m.precision}, {f'{m.processes} processes by {m.parallel}, ' if m.parallel else ''}"
             f"{counted(m.threads, 'thread')} a run,"
             f" {'compiled' if m.compiled else 'not compiled'}, torch {m.torch}"
+            f"{', matrix tiles' if m.tiles else ''}"
             for m in machines
         }
     )

@@ -31,7 +31,8 @@ def machine_sentence(results: Results) -> str:
 
 
 def _how(machine: Machine) -> str:
-    kernels = "compiled kernels" if machine.kernels else "plain torch"
+    tiles = " with matrix tiles" if machine.tiles else ""
+    kernels = f"compiled kernels{tiles}" if machine.kernels else "plain torch"
     return (
         f"{counted(machine.threads, 'thread')}, {machine.precision},"
         f" {'torch.compile' if machine.compiled else kernels}, torch {machine.torch}"

@@ -24,7 +24,7 @@ import torch
 from attnres_eval.errors import UserError
 from attnres_eval.estimate import training_seconds
 from attnres_eval.lock import holding
-from attnres_eval.model.kernels.switch import available
+from attnres_eval.model.kernels.switch import available, tiles_used
 from attnres_eval.records import Calibration, StepPair, calibration_file, write_record
 from attnres_eval.study import Evaluation, RunConfig, Study
 from attnres_eval.sweep.executor import Executor, Job, LocalExecutor
@@ -190,5 +190,6 @@ def calibration_left(study: Study, results: Path, *, elsewhere: bool = False) ->
     return any(
         (m.device, m.processor, m.torch) != here
         or m.kernels != (not m.compiled and available(device))
+        or m.tiles not in (None, m.kernels and m.precision == "bf16" and tiles_used())
         for m in machines
     )

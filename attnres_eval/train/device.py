@@ -10,7 +10,7 @@ import torch
 
 from attnres_eval.errors import UserError
 from attnres_eval.estimate import training_bytes
-from attnres_eval.model.kernels.switch import available
+from attnres_eval.model.kernels.switch import available, tiles_used
 from attnres_eval.model.residuals import flash
 from attnres_eval.processor import cpu_multiplies_bf16, cpu_name
 from attnres_eval.records import Machine
@@ -127,12 +127,14 @@ def describe_machine(config: RunConfig, device: torch.device, seconds: float) ->
     compiled = choose_compile(config.recipe, config.steps, seconds, device)
     # Compiled code calls the package's kernels, and has no use for ours.
     ours = available(device) and not compiled
+    precision = choose_precision(config.recipe, config.shape.d_model, device, ours)
     return Machine(
         device=device.type,
-        precision=choose_precision(config.recipe, config.shape.d_model, device, ours),
+        precision=precision,
         threads=torch.get_num_threads(),
         compiled=compiled,
         kernels=flash.available(device) or ours,
+        tiles=ours and precision == "bf16" and tiles_used(),
         processor=processor_name(device),
         torch=torch.__version__,
     )

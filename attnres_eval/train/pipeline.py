@@ -136,7 +136,7 @@ class PipelineTrainer(Trainer):
 
     def _accumulate(self, tokens_BT: Tensor, shares_BT: Tensor | None) -> Tensor:
         # Checkpointed layers compute again in the backward pass, by what computed them before.
-        with kernels(self.machine.kernels):
+        with kernels(self.machine.kernels, self.machine.tiles):
             loss = self._run(self.schedule.step, tokens_BT, shares_BT)
         self._add_copies()
         return loss

@@ -70,7 +70,7 @@ class Trainer:
     def computing(self) -> contextlib.ExitStack:
         """Context of all that the model computes: precision and kernels of the machine's record."""
         stack = contextlib.ExitStack()
-        stack.enter_context(kernels(self.machine.kernels))
+        stack.enter_context(kernels(self.machine.kernels, self.machine.tiles))
         if self.machine.precision == "bf16":
             # The cache would keep whole copies of parameters that FSDP has freed.
             cached = self.ranks.parallel != "fsdp"
@@ -108,7 +108,7 @@ class Trainer:
                 with self.computing():
                     part = self.loss_of(tokens, shares)
                 # Checkpointed layers compute again in here, by what computed them before.
-                with kernels(self.machine.kernels):
+                with kernels(self.machine.kernels, self.machine.tiles):
                     part.backward()
             loss += part.detach()
         return loss

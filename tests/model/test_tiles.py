@@ -1,66 +1,78 @@
 """bf16 products by the processor's matrix tiles: the values of those without, up to rounding."""
 
-import ctypes
 import os
-import platform
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from torch import Tensor
 
-from attnres_eval.model.kernels.build import compiler
-
-# Tokens, widths and contexts that leave rest rows, rest units and narrow panels.
-CODE = """
-import sys, torch
-from safetensors.torch import save_file
 from attnres_eval.model.kernels import ops
-torch.manual_seed(0)
-found = {}
-def keep(name, y, inputs):
-    if y is None:
-        return
-    y.float().square().sum().backward()
-    for key, value in {"y": y, **{f"d{i}": x.grad for i, x in enumerate(inputs)}}.items():
-        found[f"{name}.{key}"] = value.detach().float().contiguous()
-def made(*shape):
-    return torch.randn(*shape, requires_grad=True)
-with torch.autocast("cpu", dtype=torch.bfloat16):
-    for tokens, inside, outside in [(200, 72, 72), (137, 70, 100), (64, 34, 40), (9, 96, 20)]:
-        x, w = made(tokens, inside), made(outside, inside)
-        keep(f"linear-{tokens}", ops.linear(x, None, w), [x, w])
-        x, gain = made(tokens, inside), made(inside)
-        up, down = made(2 * outside, inside), made(inside, outside)
-        keep(f"mlp-{tokens}", ops.mlp(x, gain, up, down), [x, gain, up, down])
-save_file(found, sys.argv[1])
-"""
+from attnres_eval.model.kernels.switch import kernels, tiles_used, use_tiles
+
+SHAPES = [(200, 72, 72), (137, 70, 100), (64, 34, 40), (9, 96, 20)]
+"""Tokens, widths and contexts that leave rest rows, rest units and narrow panels."""
 
 
-def have_tiles() -> bool:
-    """Whether processor and kernel give this process tiles: arch_prctl (158), XTILEDATA (18)."""
-    info = Path("/proc/cpuinfo")
-    if platform.machine() != "x86_64" or not info.exists() or "amx_bf16" not in info.read_text():
-        return False
-    return ctypes.CDLL(None).syscall(158, 0x1023, 18) == 0
+def results(wanted: bool) -> dict[str, Tensor]:
+    """Values and gradients of products of all shapes."""
+    torch.manual_seed(0)
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, y: Tensor | None, inputs: Sequence[Tensor]) -> None:
+        if y is None:
+            return
+        y.float().square().sum().backward()
+        gradients = {f"{name}.d{i}": x.grad for i, x in enumerate(inputs)}
+        found.update({name: y.detach(), **gradients})
+
+    def made(*shape: int) -> Tensor:
+        return torch.randn(*shape, requires_grad=True)
+
+    with kernels(True, wanted), torch.autocast("cpu", dtype=torch.bfloat16):
+        for tokens, inside, outside in SHAPES:
+            x, w = made(tokens, inside), made(outside, inside)
+            keep(f"linear-{tokens}", ops.linear(x, None, w), [x, w])
+            x, gain = made(tokens, inside), made(inside)
+            up, down = made(2 * outside, inside), made(inside, outside)
+            keep(f"mlp-{tokens}", ops.mlp(x, gain, up, down), [x, gain, up, down])
+    return {name: value.float() for name, value in found.items()}
 
 
-def values(path: Path, tiles: str) -> dict[str, torch.Tensor]:
-    environment = {**os.environ, "ATTNRES_EVAL_TILES": tiles, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", CODE, str(path)], env=environment, check=True)
-    return load_file(path)
-
-
-@pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
-@pytest.mark.skipif(not have_tiles(), reason="no matrix tiles (AMX) on this machine")
-def test_tiles_give_the_values_of_vectors(tmp_path: Path) -> None:
-    without, by_tiles = values(tmp_path / "0", "0"), values(tmp_path / "1", "1")
-    assert len(without) == 4 * (3 + 5)
+@pytest.mark.usefixtures("tiles")
+def test_tiles_give_the_values_of_vectors() -> None:
+    without, by_tiles = results(False), results(True)
+    assert len(without) == len(SHAPES) * (3 + 5)
     assert without.keys() == by_tiles.keys()
     for name, wanted in without.items():
         error = (by_tiles[name] - wanted).norm() / wanted.norm()
         assert error < 2e-3, name
     # Sums in another order: a sign that the tiles were used at all.
     assert any(not torch.equal(by_tiles[name], wanted) for name, wanted in without.items())
+
+
+@pytest.mark.usefixtures("tiles")
+def test_a_setting_inside_is_put_back() -> None:
+    for outside in (True, False):
+        use_tiles(outside)
+        for inside in (True, False):
+            with kernels(True, inside):
+                assert tiles_used() is inside
+            assert tiles_used() is outside
+        with kernels(True):
+            assert tiles_used() is outside
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize(("setting", "used"), [("0", False), ("1", True), (None, True)])
+def test_they_are_used_unless_the_environment_says_no(setting: str | None, used: bool) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "ATTNRES_EVAL_TILES"}
+    if setting is not None:
+        environment["ATTNRES_EVAL_TILES"] = setting
+    code = "from attnres_eval.model.kernels.switch import tiles_used; print(tiles_used())"
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    assert said.stdout.strip() == str(used)

@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from attnres_eval.model.kernels.switch import use_tiles
 from attnres_eval.study import RunConfig
 from attnres_eval.train.device import describe_machine
 from attnres_eval.train.trainer import Trainer
@@ -36,3 +37,25 @@ def test_a_batch_that_no_rank_would_compute_whole_is_refused(
     sequences = config.recipe.batch_sequences
     with pytest.raises(ValueError, match=f"the recipe's has {sequences}"):
         trainer.gradients(torch.zeros(sequences + 1, 33, dtype=torch.long))
+
+
+@pytest.mark.usefixtures("tiles")
+def test_a_run_uses_tiles_as_its_record_says(make_run: Callable[..., RunConfig]) -> None:
+    config = make_run("full_attnres", precision="bf16")
+    use_tiles(True)
+    machine = describe_machine(config, CPU, 1.0)
+    assert machine.tiles is True
+    assert describe_machine(make_run(), CPU, 1.0).tiles is False
+
+    def losses(tiles: bool | None) -> list[float]:
+        trainer = Trainer(config, CPU)
+        trainer.compute_as(machine.model_copy(update={"tiles": tiles}))
+        tokens = torch.arange(4 * 33).view(4, 33) % config.shape.vocab_size
+        return [trainer.step(tokens) for _ in range(4)]
+
+    by_tiles = losses(True)
+    use_tiles(False)
+    assert describe_machine(config, CPU, 1.0).tiles is False
+    assert losses(True) == by_tiles
+    assert losses(False) == losses(None) != by_tiles
+    assert losses(False) == pytest.approx(by_tiles, rel=1e-2)

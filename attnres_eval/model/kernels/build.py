@@ -48,7 +48,7 @@ def library() -> ctypes.CDLL | None:
     """The compiled kernels; None where they cannot be compiled.
 
     They are optional: everything has the same meaning in plain torch. `ATTNRES_EVAL_KERNELS=0`
-    leaves them out.
+    leaves them out, `ATTNRES_EVAL_TILES=0` their use of the processor's matrix tiles.
     """
     command = compiler()
     if command is None or os.environ.get("ATTNRES_EVAL_KERNELS") == "0":
@@ -83,7 +83,9 @@ def _tell(error: Exception) -> None:
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    return ctypes.CDLL(str(path))
+    loaded = ctypes.CDLL(str(path))
+    loaded.use_tiles(int(os.environ.get("ATTNRES_EVAL_TILES") != "0"))
+    return loaded
 
 
 def _built(command: list[str], path: Path) -> ctypes.CDLL:

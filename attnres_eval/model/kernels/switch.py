@@ -16,19 +16,43 @@ _wanted = True
 
 
 @contextlib.contextmanager
-def kernels(wanted: bool) -> Iterator[None]:
-    """Lets the kernels stand in, or not, inside."""
+def kernels(wanted: bool, tiles: bool | None = None) -> Iterator[None]:
+    """Lets the kernels stand in, or not, inside.
+
+    Args:
+        wanted: whether they may.
+        tiles: whether their bf16 products may use the processor's matrix tiles; as before if None.
+    """
     global _wanted
     before, _wanted = _wanted, wanted
+    tiles_before = None if tiles is None else use_tiles(tiles)
     try:
         yield
     finally:
         _wanted = before
+        if tiles_before is not None:
+            use_tiles(tiles_before)
 
 
 def wanted() -> bool:
     """Whether the kernels may stand in."""
     return _wanted
+
+
+def use_tiles(wanted: bool) -> bool:
+    """Lets bf16 products use the processor's matrix tiles where it has them, or not, from here on.
+
+    Returns:
+        Whether they did.
+    """
+    kernels = library()
+    return kernels is not None and bool(kernels.use_tiles(int(wanted)))
+
+
+def tiles_used() -> bool:
+    """Whether bf16 products use the processor's matrix tiles."""
+    kernels = library()
+    return kernels is not None and bool(kernels.tiles_used())
 
 
 def available(device: torch.device) -> bool:

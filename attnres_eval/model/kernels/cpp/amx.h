@@ -1,11 +1,14 @@
 // bf16 products by the processor's matrix tiles (AMX), 16 x 16 sums at a time, where it has them and
-// they are asked for.
+// they are wanted.
 //
 // A tile holds 16 rows of 64 bytes: operands in 4-byte units fit as they are (gemm.h). Sums of a
 // product are added up in another order than without tiles, so values differ by rounding, and a
-// row's by its place in its block: that is why they are not the default.
+// row's by its place in its block.
 #pragma once
 #include "vec.h"
+
+static bool tiles_wanted = false;
+
 #if defined(__AMX_BF16__) && defined(__AVX512F__) && defined(__linux__) && defined(__x86_64__)
 #define ATTNRES_TILES 1
 #include <sys/syscall.h>
@@ -13,14 +16,10 @@
 
 constexpr int64_t TILE = 16;
 
-// Asked for by ATTNRES_EVAL_TILES=1. Linux keeps room for a process' tiles only when it is asked to
-// (ARCH_REQ_XCOMP_PERM, XTILEDATA).
-static inline bool tiles_allowed() {
-  static const bool allowed = [] {
-    const char* wanted = getenv("ATTNRES_EVAL_TILES");
-    return wanted && !strcmp(wanted, "1") && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-  }();
-  return allowed;
+// Linux keeps room for a process' tiles only when it is asked to (ARCH_REQ_XCOMP_PERM, XTILEDATA).
+static inline bool tiles_given() {
+  static const bool given = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+  return given;
 }
 
 // Into how large pieces n is cut: of equal size where that leaves most of a tile in use.
@@ -119,4 +118,6 @@ static inline void tiles(int64_t m, int64_t k, int64_t pieces, const float* a, i
   if constexpr (NV > 2) _tile_stored(2, c + 2 * TILE, 4 * c_row);
   if constexpr (NV > 3) _tile_stored(3, c + 3 * TILE, 4 * c_row);
 }
+#else
+static inline bool tiles_given() { return false; }
 #endif

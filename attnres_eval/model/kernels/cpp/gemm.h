@@ -113,7 +113,7 @@ static void product(int64_t M, int64_t N, int64_t K, const float* a, int64_t a_r
                     const float* b, int64_t b_columns, int64_t b_rows, float* c, int64_t c_row,
                     bool more) {
 #if ATTNRES_TILES
-  if (P::per_unit == 2 && tiles_pay(M, K) && tiles_allowed()) {
+  if (P::per_unit == 2 && tiles_wanted && tiles_pay(M, K)) {
     int64_t m = tile_share(M), k = tile_share(K);
     TileShapes shapes(m, k);
     written(&shapes);

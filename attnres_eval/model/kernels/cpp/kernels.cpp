@@ -16,6 +16,15 @@
   }
 
 extern "C" {
+// Lets bf16 products use the processor's matrix tiles, where it has them, or not. Whether they did.
+int use_tiles(int wanted) {
+  int before = tiles_wanted;
+  tiles_wanted = wanted && tiles_given();
+  return before;
+}
+
+int tiles_used() { return tiles_wanted; }
+
 void linear_forward(int kind, int threads, int64_t M, int64_t K, int64_t N, const void* x,
                     const float* gain, const float* weight, void* y) {
   if (kind == 0 && M <= FEW_TOKENS)
