@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnres_eval.errors import UserError
-from attnres_eval.variants import Options, parse_options
+from attnres_eval.variants import VARIANTS, Options, parse_options
 
 SCALED = re.compile(r"^(?P<base>.+)_x(?P<scale>\d+(?:\.\d+)?)$")
 """A label at another rate than the recipe's, and the label whose rate it scales."""
@@ -59,6 +59,15 @@ def split_label(label: str) -> tuple[str, float]:
     """The label whose rate a label scales, and by what: itself and 1 where it scales none."""
     match = SCALED.match(label)
     return (match["base"], float(match["scale"])) if match else (label, 1.0)
+
+
+def named_after(label: str) -> str | None:
+    """The variant whose name a label is, or begins with before an underscore; None without one.
+
+    The longest, where there are several: `mhc_lite_wide` is named after `mhc_lite`.
+    """
+    names = [name for name in VARIANTS if f"{label}_".startswith(f"{name}_")]
+    return max(names, key=len, default=None)
 
 
 def expanded(variants: dict[str, Any]) -> dict[str, Any]:

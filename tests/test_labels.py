@@ -30,6 +30,10 @@ recipe: {learning_rate: 0.01}
 def test_pages_say_the_rate() -> None:
     assert label_title("full_attnres_x0.5") == "Full AttnRes at 0.5× the rate"
     assert label_title("mine_x2") == "mine at 2× the rate"
+    assert label_title("mhc_lite") == "mHC-lite"
+    assert label_title("mhc_lite_wide_too") == "mHC-lite (wide too)"
+    assert label_title("prenorm_matched_own") == "PreNorm (matched) at its own rate"
+    assert label_title("prenormal") == "prenormal"
     looks = styles(["mhc_x2", "mhc", "mine_x2", "prenorm"], LIGHT)
     assert looks["mhc_x2"].colour == looks["mhc"].colour != looks["prenorm"].colour
     assert looks["mhc_x2"] != looks["mhc"]

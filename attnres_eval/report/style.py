@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from attnres_eval.labels import OWN, own_base, split_label
+from attnres_eval.labels import OWN, named_after, own_base, split_label
 from attnres_eval.variants import VARIANTS
 
 # Blue and vermilion are Okabe and Ito's. The others were searched by hue for the largest least
@@ -75,7 +75,8 @@ def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
 
     A label that is a variant's name has the variant's place in the registry, whatever else is
     drawn; other labels, such as a second set of options, take the places after it in their order.
-    A label at another learning rate has the colour of the label whose rate it scales.
+    A label at another learning rate has the colour of the label whose rate it scales, and one
+    named after a variant (`mhc_wide`) the variant's.
     """
     places = {name: place for place, name in enumerate(VARIANTS)}
     others = [label for label in dict.fromkeys(labels) if label not in places]
@@ -85,8 +86,9 @@ def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
     looks = {label: style_at(places[label], theme) for label in labels}
     for label, look in looks.items():
         base = own_base(label)
-        if base != label and base in places:
-            looks[label] = replace(look, colour=style_at(places[base], theme).colour)
+        kin = named_after(base) or base
+        if kin in places:
+            looks[label] = replace(look, colour=style_at(places[kin], theme).colour)
     return looks
 
 
@@ -96,9 +98,12 @@ def drawn_name(name: str) -> str:
 
 
 def label_title(label: str) -> str:
-    """What a reader calls a label: the variant's title, or the label itself, and its rate."""
+    """What a reader calls a label: the variant's title, what its name adds to it, and its rate."""
     base = own_base(label)
-    title = VARIANTS[base].title if base in VARIANTS else base
+    variant = named_after(base)
+    title = base if variant is None else VARIANTS[variant].title
+    if variant not in (None, base):
+        title += f" ({base.removeprefix(f'{variant}_').replace('_', ' ')})"
     if base == label:
         return title
     if label.endswith(OWN):

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from attnres_eval.report.style import DARK, LIGHT, THEMES, Theme, style_at, styles, themed
+from attnres_eval.study_file import load_study
 from attnres_eval.variants import VARIANTS
 
 # Machado et al. 2009, full severity, on linear RGB.
@@ -71,6 +72,26 @@ def test_a_variant_looks_the_same_in_every_company() -> None:
     together = styles(["second_options", *reversed(VARIANTS)], LIGHT)
     assert together["block_attnres"] == alone
     assert together["second_options"] not in [together[name] for name in VARIANTS]
+
+
+def test_labels_named_after_a_variant_have_its_colour() -> None:
+    labels = ["block_attnres_n2", "mhc_wide_x2", "block_attnres_n2_own", "mine_x2", "mine"]
+    looks = styles(labels, LIGHT)
+    block, mhc = (style_at(list(VARIANTS).index(name), LIGHT) for name in ("block_attnres", "mhc"))
+    assert looks["block_attnres_n2"].colour == looks["block_attnres_n2_own"].colour == block.colour
+    assert looks["mhc_wide_x2"].colour == mhc.colour
+    assert looks["mine_x2"].colour == looks["mine"].colour
+    assert len({looks[label] for label in labels} | {block, mhc}) == len(labels) + 2
+
+
+def test_labels_of_the_reference_study_differ() -> None:
+    """Controls share PreNorm's colour; of the others each variant has one to itself."""
+    ladder = load_study("reference:ladder")
+    looks = styles(list(ladder.variants), LIGHT)
+    assert len(set(looks.values())) == len(looks)
+    own = [name for name in ladder.variants if name in VARIANTS]
+    coloured = [looks[name].colour for name in own if looks[name].colour != LIGHT.colours[0]]
+    assert len(set(coloured)) == len(coloured) == len(own) - 3
 
 
 def test_a_variant_keeps_marker_and_line_in_the_dark() -> None:
