@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from attnres_eval.analysis.benchmarks import benchmarks_table
+from attnres_eval.analysis.claims import claims_table
 from attnres_eval.analysis.collect import Results, collect
 from attnres_eval.analysis.depth import depth_table, mixing_table
 from attnres_eval.analysis.frames import (
@@ -58,12 +59,16 @@ def study_tables(results: Results) -> Tables:
     differences = differences_table(results)
     rates = rates_table(results)
     shapes = shapes_table(results, differences)
+    multipliers = multipliers_table(results)
+    slopes = shape_slopes_table(results, shapes)
+    gains, growth = gains_table(results, answered), growth_table(results)
     tables = {
+        "claims": claims_table(results, multipliers, gains, growth, slopes),
         "losses": losses_table(results),
         "cells": cells_table(results),
         "differences": differences,
         "fits": fits_table(results),
-        "multipliers": multipliers_table(results),
+        "multipliers": multipliers,
         "step_times": step_times,
         "time_fits": time_fits_table(results, step_times),
         "time_multipliers": time_multipliers_table(results, step_times),
@@ -71,7 +76,7 @@ def study_tables(results: Results) -> Tables:
         "rates": rates,
         "best_rates": best_rates_table(results, rates),
         "shapes": shapes,
-        "shape_slopes": shape_slopes_table(results, shapes),
+        "shape_slopes": slopes,
         "option_sweep": option_sweep_table(results, differences),
         "benchmarks": benchmarks,
         "paired": paired,
@@ -79,9 +84,9 @@ def study_tables(results: Results) -> Tables:
         "task_scaling": task_scaling_table(results, scores),
         "task_multipliers": task_multipliers_table(results, scores),
         "steps": steps_table(benchmarks, paired),
-        "reasoning_gains": gains_table(results, answered),
+        "reasoning_gains": gains,
         "depth": depth_table(results),
-        "growth": growth_table(results),
+        "growth": growth,
         "mixing": mixing_table(results),
     }
     return {name: rounded(frame) for name, frame in tables.items()}

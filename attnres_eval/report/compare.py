@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from attnres_eval.analysis.claims import PUBLISHED_VARIANT
 from attnres_eval.analysis.collect import Results, collect
 from attnres_eval.analysis.tables import write_table
 from attnres_eval.errors import UserError
@@ -35,7 +36,6 @@ from attnres_eval.report.words_compare import (
     comparability_sentences,
     compare_headline,
 )
-from attnres_eval.report.words_published import PUBLISHED_VARIANT
 from attnres_eval.sweep.parts import begun_parts, read_parts
 from attnres_eval.sweep.storage import is_url
 

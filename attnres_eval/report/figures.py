@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from attnres_eval.analysis.axes import over_seconds
+from attnres_eval.analysis.claims import PUBLISHED_VARIANT
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.files import write_bytes
@@ -44,7 +45,6 @@ from attnres_eval.report.select import (
 from attnres_eval.report.style import THEMES, Theme, label_title
 from attnres_eval.report.wording import counted, listed
 from attnres_eval.report.words_differences import at_largest_size, difference_headline
-from attnres_eval.report.words_published import PUBLISHED_VARIANT
 from attnres_eval.variants import FAMILIES, VARIANTS
 
 MOST_CHECKED = 6

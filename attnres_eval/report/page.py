@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import jinja2
 import pandas as pd
@@ -49,9 +50,9 @@ class Section:
     within: str = ""
     """The part of a study that it is about, on a page over several; sections of two parts may
     have one heading."""
-    closing: bool = False
-    """Whether it is about all that stands before it: at the end of a page over several parts
-    there is one of its heading for all of them."""
+    place: Literal["", "opening", "closing"] = ""
+    """Where it stands on a page over several parts, once for all of them that have its heading:
+    before the parts' chapters, or after; empty where it stays in its part's."""
     commands: list[str] = field(default_factory=list)
     """Command lines, shown below the paragraphs."""
     markup: str = ""

@@ -30,7 +30,8 @@ def parts_page(study: str, parts: Sequence[Part], headline: str | None) -> Page:
 
     It opens with sentence, number and picture of the part `headline`; where that has no finished
     run, or none is named, with those of the first part that has a multiplier, or else of the first
-    with a finished run. Closing sections of the parts' pages stand once, at the end.
+    with a finished run. Opening and closing sections of the
+    parts' pages stand once, before and after the chapters.
 
     Args:
         study: its name.
@@ -46,14 +47,14 @@ def parts_page(study: str, parts: Sequence[Part], headline: str | None) -> Page:
     named = [one for one in done if one[0].name == headline]
     numbered = [one for one in done if one[1].number]
     part, page = (named or numbered or done)[0]
-    sections = [_overview(parts, part, headline)]
+    sections = [_overview(parts, part, headline), *_for_all(done, "opening")]
     for one in parts:
         sections += _chapter(one, opens=one is part)
     return replace(
         page,
         title=f"attnres-eval: study {study}",
         lead=_moved(page.lead, part),
-        sections=sections + _closing(done),
+        sections=sections + _for_all(done, "closing"),
         footer="Each part has a folder of its own beside this page, with its tables and figures.",
     )
 
@@ -109,7 +110,7 @@ def _chapter(part: Part, *, opens: bool) -> list[Section]:
     inner = [
         replace(_placed(section, part), level=3, within=part.name)
         for section in page.sections
-        if not section.closing
+        if not section.place
     ]
     return [first, *inner]
 
@@ -124,12 +125,12 @@ def _placed(section: Section, part: Part) -> Section:
     return replace(section, figures=figures)
 
 
-def _closing(done: Sequence[tuple[Part, Page]]) -> list[Section]:
-    """The closing sections of all parts, those of one heading as one."""
+def _for_all(done: Sequence[tuple[Part, Page]], place: str) -> list[Section]:
+    """The sections of one place of all parts, those of one heading as one."""
     by_heading: dict[str, list[tuple[Part, Section]]] = {}
     for part, page in done:
         for section in page.sections:
-            if section.closing:
+            if section.place == place:
                 by_heading.setdefault(section.heading, []).append((part, section))
     return [_as_one(owned, len(done)) for owned in by_heading.values()]
 
@@ -151,9 +152,22 @@ def _as_one(owned: Sequence[tuple[Part, Section]], n_parts: int) -> Section:
         owned[0][1],
         paragraphs=merged,
         figures=[figure for part, section in owned for figure in _placed(section, part).figures],
-        tables=[
-            replace(table, caption=f"Part {part.name}: {table.caption}")
-            for part, section in owned
-            for table in section.tables
-        ],
+        tables=_tables(owned),
     )
+
+
+def _tables(owned: Sequence[tuple[Part, Section]]) -> list[Table]:
+    """Tables of one kind as one, with a column that names the part."""
+    alike: dict[tuple[str, ...], list[tuple[Part, Table]]] = {}
+    for part, section in owned:
+        for table in section.tables:
+            alike.setdefault((table.caption, *table.headings), []).append((part, table))
+    return [
+        replace(
+            tables[0][1],
+            headings=["Part", *tables[0][1].headings],
+            numeric=[False, *tables[0][1].numeric],
+            rows=[[part.name, *row] for part, table in tables for row in table.rows],
+        )
+        for tables in alike.values()
+    ]

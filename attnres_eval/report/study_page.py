@@ -25,7 +25,7 @@ from attnres_eval.report.views import view
 from attnres_eval.report.wording import counted, listed
 from attnres_eval.report.words_depth import depth_sentences
 from attnres_eval.report.words_differences import difference_headline, difference_sentences
-from attnres_eval.report.words_published import published_comparison
+from attnres_eval.report.words_published import CLAIMS, published_comparison
 from attnres_eval.report.words_robustness import robustness_sentences
 from attnres_eval.report.words_scores import score_sentences
 
@@ -65,6 +65,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         else [],
     )
     sections = [
+        *_claims(tables["claims"]),
         Section("What was run", paragraphs(words.run_sentences(results))),
         *([compute] if variant or _is_ladder(results) else []),
         *_robustness(tables, variant),
@@ -85,8 +86,8 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
             "Speed", paragraphs(words.speed_sentences(results, tables["cells"])), shown("speed")
         ),
         *_inside(results, tables, shown("depth", "mixing")),
-        Section("How to read this", list(words.CONVENTIONS), closing=True),
-        Section("Provenance", _provenance(results), closing=True),
+        Section("How to read this", list(words.CONVENTIONS), place="closing"),
+        Section("Provenance", _provenance(results), place="closing"),
     ]
     return Page(
         title=f"attnres-eval: study {results.study.name}",
@@ -126,6 +127,14 @@ def _against(results: Results, tables: Tables, figures: list[Figure]) -> list[Se
             [view("differences", table)],
         )
     ]
+
+
+def _claims(table: pd.DataFrame) -> list[Section]:
+    """The published claims that the study bears on; none where it has an interval for none."""
+    if table.empty:
+        return []
+    heading = "Beside the published claims"
+    return [Section(heading, [CLAIMS], tables=[view("claims", table)], place="opening")]
 
 
 def _robustness(tables: Tables, variant: str | None) -> list[Section]:

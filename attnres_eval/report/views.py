@@ -30,6 +30,18 @@ def view(name: str, frame: pd.DataFrame) -> Table:
 
 
 VIEWS = {
+    "claims": View(
+        "Published claims and what was found",
+        {
+            "Claim": "claim",
+            "Verdict": "verdict",
+            "Variant": "variant",
+            "Estimate": "estimate",
+            "95% interval": ("ci_low", "ci_high"),
+            "Measured": "measure",
+            "Size": "size",
+        },
+    ),
     "summary": View(
         "Multipliers, one exponent for all variants; above 1 saves",
         {

@@ -2,14 +2,20 @@
 
 import pandas as pd
 
+from attnres_eval.analysis.claims import PUBLISHED_VARIANT, multiplier_verdict
 from attnres_eval.labels import own_base
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
 from attnres_eval.report.select import has_interval, of_model
 from attnres_eval.report.style import label_title
 from attnres_eval.report.words import power_of_ten
 
-PUBLISHED_VARIANT = "block_attnres"
-"""The variant whose multiplier is published."""
+CLAIMS = (
+    f"Claims of {SOURCE} about AttnRes, and what this study says of each by its 95% interval."
+    f" {PRINTED_MULTIPLIER:g} times: reproduced if the interval lies above 1 and holds it, not"
+    " reproduced if it ends below it, not to be told if it holds both. The others: reproduced if"
+    " the interval lies on the claimed side of no effect, not reproduced if on the other side, not"
+    " to be seen if it holds no effect. All of it is said of models of this size alone."
+)
 
 
 def published_comparison(multipliers: pd.DataFrame) -> str:
@@ -28,7 +34,8 @@ def published_comparison(multipliers: pd.DataFrame) -> str:
     sure = [row for _, row in rows.iterrows() if has_interval(row)]
     for row in sure:
         which = f" of {label_title(row['variant'])}" if len(sure) > 1 else ""
-        text += f" The interval{which} found here {_place(row)} it: {outcome(row)}."
+        said = multiplier_verdict(row["ci_low"], row["ci_high"])
+        text += f" The interval{which} found here {_place(row)} it: {said}."
     return text + " Neither number speaks for the other's scale."
 
 
@@ -36,13 +43,3 @@ def _place(row: pd.Series) -> str:
     if row["ci_low"] > PRINTED_MULTIPLIER:
         return "lies above"
     return "lies below" if row["ci_high"] < PRINTED_MULTIPLIER else "contains"
-
-
-def outcome(row: pd.Series) -> str:
-    """What an interval says of the published multiplier, by the rule of docs/protocol.md."""
-    if row["ci_low"] > 1:
-        held = row["ci_low"] <= PRINTED_MULTIPLIER <= row["ci_high"]
-        return "reproduced" if held else "a saving of another size"
-    if row["ci_high"] >= PRINTED_MULTIPLIER:
-        return f"cannot be told from 1 or from {PRINTED_MULTIPLIER:g} at this scale"
-    return "not reproduced at this scale" + (", a loss" if row["ci_high"] < 1 else "")

@@ -65,7 +65,8 @@ def test_the_page_opens_with_the_named_part(composed: Composed) -> None:
 def test_every_part_is_a_chapter(composed: Composed) -> None:
     chapters = re.findall(r"^## (.*)$", composed.markdown, re.MULTILINE)
     assert chapters == [
-        *("Parts", "Part rates", "Part ladder", "Part later"),
+        *("Parts", "Beside the published claims"),
+        *("Part rates", "Part ladder", "Part later"),
         *("How to read this", "Protocol", "Provenance"),
     ]
     sections = re.findall(r"^### (.*)$", composed.markdown, re.MULTILINE)
@@ -158,7 +159,7 @@ def page(number: str = "", machine: str = "one", lead: Figure | None = None) -> 
         lead=lead,
         sections=[
             Section("Body"),
-            Section("End", ["All say this.", f"Machine {machine}."], closing=True),
+            Section("End", ["All say this.", f"Machine {machine}."], place="closing"),
         ],
     )
 
@@ -196,13 +197,29 @@ def test_links_to_elsewhere_stay_links() -> None:
     assert '<a href="https://x.org/y">z</a>' in rendered_markdown("[z](https://x.org/y)", 3)
 
 
-def test_what_only_one_part_has_at_the_end_is_named() -> None:
+def test_what_not_all_parts_have_at_the_end_is_named() -> None:
     table = Table("Numbers", ["x"], [True], [["1"]])
-    own = Section("Only here", ["Words."], tables=[table], closing=True)
+    own = Section("Only here", ["Words."], tables=[table], place="closing")
     first = page()
     first = Page(**{**vars(first), "sections": [*first.sections, own]})
     *_, end = parts_page("mine", [Part("a", page=first), Part("b", page=page())], None).sections
-    assert (end.paragraphs, end.tables[0].caption) == (["Part a: Words."], "Part a: Numbers")
+    assert end.paragraphs == ["Part a: Words."]
+    assert end.tables == [Table("Numbers", ["Part", "x"], [False, True], [["a", "1"]])]
+
+
+def test_what_opens_stands_once_before_the_chapters() -> None:
+    def saying(value: str) -> Page:
+        table = Table("Numbers", ["x"], [True], [[value]])
+        own = Section("First", ["Words."], tables=[table], place="opening")
+        return Page(**{**vars(page()), "sections": [Section("Body"), own]})
+
+    parts = [Part("a", page=saying("1")), Part("b", page=saying("2")), Part("c", page=page())]
+    sections = parts_page("mine", parts, None).sections
+    headings = [section.heading for section in sections]
+    assert headings[:3] == ["Parts", "First", "Part a"]
+    assert headings.count("First") == 1
+    assert sections[1].paragraphs == ["Parts a and b: Words."]
+    assert sections[1].tables[0].rows == [["a", "1"], ["b", "2"]]
 
 
 @pytest.mark.parametrize(
