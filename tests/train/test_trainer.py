@@ -41,7 +41,10 @@ def test_a_batch_that_no_rank_would_compute_whole_is_refused(
 
 @pytest.mark.usefixtures("tiles")
 def test_a_run_uses_tiles_as_its_record_says(make_run: Callable[..., RunConfig]) -> None:
-    config = make_run("full_attnres", precision="bf16")
+    run = make_run("full_attnres", precision="bf16")
+    # Wide enough for tiles to be used, and for their sums' order to show in the losses.
+    wide = run.shape.model_copy(update={"d_model": 72, "head_dim": 36, "d_ff": 200})
+    config = run.model_copy(update={"shape": wide})
     use_tiles(True)
     machine = describe_machine(config, CPU, 1.0)
     assert machine.tiles is True
