@@ -34,6 +34,7 @@ SECTIONS = {
         Section("peers", "Training speed over public implementations", 40),
         Section("memory", "Peak memory of a training step over PreNorm's", 5),
         Section("decoding", "Cached decoding over PreNorm's", 6),
+        Section("tiles", "Matrix tiles over none", 3),
         Section("utilisation", "Model FLOPs utilisation", 2, by_size=False),
         Section("throughput", "Throughput of a study", 3, by_size=False),
         Section("startup", "Waiting for help and for the first step", 5, by_size=False),

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from attnres_eval.bench import startup, utilisation
+from attnres_eval.bench import startup, tiles, utilisation
 from attnres_eval.bench.child import ask
 from attnres_eval.bench.decoding import decoding_times
 from attnres_eval.bench.ours import batch, our_step
+from attnres_eval.bench.plan import Plan
 from attnres_eval.bench.resident import added_bytes
 from attnres_eval.bench.rounds import interleave, ratio
 from attnres_eval.bench.sizes import bench_shape, size_title
@@ -42,6 +43,28 @@ def test_a_step_trains() -> None:
     losses = [float(step()) for _ in range(20)]  # type: ignore[arg-type]
     assert losses[-1] < losses[0]
     assert batch(TINY, TOKENS).shape == (4, 17)
+
+
+@pytest.mark.usefixtures("tiles")
+def test_a_step_with_tiles_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = tiles.tiled_times(TINY, "block_attnres", 2, TOKENS)
+    assert {name: len(seconds) for name, seconds in times.items()} == {
+        tiles.WITH: 2,
+        tiles.WITHOUT: 2,
+    }
+    monkeypatch.setattr(tiles, "bench_shape", lambda size: TINY)
+    rows = tiles.measure(Plan(lambda _: None, ("prenorm", "mhc"), ("d16x4",), 2))
+    assert [row.quantity for row in rows] == [
+        "training step of prenorm, with matrix tiles over without",
+        "training step of mhc, with matrix tiles over without",
+    ]
+
+
+def test_no_tiles_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "tiles_used", lambda: False)
+    said: list[str] = []
+    assert tiles.measure(Plan(said.append)) == []
+    assert said == ["tiles: this processor has none"]
 
 
 def test_decoding_takes_time_for_each_token() -> None:
