@@ -86,8 +86,9 @@ class Machine(Record):
     """Whether compiled functions stood in for plain torch: ours on a processor
     (`attnres_eval.model.kernels`), those of flash-attn-res on CUDA."""
     tiles: bool | None = None
-    """Whether our functions' bf16 products used the processor's matrix tiles (AMX); None in records
-    of earlier versions."""
+    """Whether our functions' bf16 products used the processor's matrix tiles (AMX); None where none
+    of our functions multiplied bf16, and in records of earlier versions, which used none unless
+    they were asked to."""
     processor: str
     torch: str
     processes: int = 1

@@ -12,7 +12,7 @@ import pandas as pd
 
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.multiplier import SHARED
-from attnres_eval.labels import named_after, own_base
+from attnres_eval.labels import split_label
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
 
 PUBLISHED_VARIANT = "block_attnres"
@@ -20,9 +20,15 @@ PUBLISHED_VARIANT = "block_attnres"
 CLAIMED = (PUBLISHED_VARIANT, "full_attnres")
 """The variants of which the paper says the other things."""
 
+BASELINE = "prenorm"
+"""What the paper compares with."""
+
 REPRODUCED = "reproduced"
+ANOTHER = "a saving of another size"
+CANNOT_BE_TOLD = f"cannot be told from 1 or from {PRINTED_MULTIPLIER:g} at this scale"
 NOT_REPRODUCED = "not reproduced at this scale"
 UNSEEN = "cannot be seen at this scale"
+NO_GAIN = "no gain, though less of a loss than on the others"
 
 COLUMNS = ["claim", "variant", "size", "measure", "estimate", "ci_low", "ci_high", "verdict"]
 
@@ -40,6 +46,8 @@ class Claim:
     border: float
     above: bool
     """Whether it holds above the border, or below it."""
+    gain: str = ""
+    """A column that has to be above 0 too, for a claim about gains."""
 
 
 REASONING = Claim(
@@ -48,6 +56,7 @@ REASONING = Claim(
     *("difference", "ci_low", "ci_high"),
     border=0.0,
     above=True,
+    gain="reasoning_gain",
 )
 BOUNDED = Claim(
     "output magnitudes stay bounded",
@@ -68,9 +77,9 @@ DEEPER = Claim(
 def multiplier_verdict(low: float, high: float) -> str:
     """What an interval says of the published multiplier, by the rule of docs/protocol.md."""
     if low > 1:
-        return REPRODUCED if low <= PRINTED_MULTIPLIER <= high else "a saving of another size"
+        return REPRODUCED if low <= PRINTED_MULTIPLIER <= high else ANOTHER
     if high >= PRINTED_MULTIPLIER:
-        return f"cannot be told from 1 or from {PRINTED_MULTIPLIER:g} at this scale"
+        return CANNOT_BE_TOLD
     return NOT_REPRODUCED + (", a loss" if high < 1 else "")
 
 
@@ -90,29 +99,42 @@ def claims_table(
     growth: pd.DataFrame,
     slopes: pd.DataFrame,
 ) -> pd.DataFrame:
-    """One row a claim and label of AttnRes with an interval.
+    """One row a claim and label of AttnRes with an interval; none over another baseline.
+
+    Of labels at several learning rates those at the recipe's rate and at rates of their own are
+    taken: more would be more chances.
 
     Args:
-        results: for the order of sizes.
+        results: of which study, for its labels and the order of its sizes.
         multipliers: `attnres_eval.analysis.frames.multipliers_table`.
         gains: `attnres_eval.analysis.gains.gains_table`; the last of the sizes is taken.
         growth: `attnres_eval.analysis.growth.growth_table`; likewise.
         slopes: `attnres_eval.analysis.shapes.shape_slopes_table`.
     """
+    study = results.study
+    if study.label(study.baseline).variant != BASELINE:
+        return pd.DataFrame(columns=COLUMNS)
+    variants = {label: study.label(label).variant for label in study.variants}
+    judged = [label for label in variants if split_label(label)[1] == 1]
+    claimed = [label for label in judged if variants[label] in CLAIMED]
+    published = [label for label in judged if variants[label] == PUBLISHED_VARIANT]
+
+    def of(labels: list[str], table: pd.DataFrame) -> pd.DataFrame:
+        return table[table["variant"].isin(labels)]
+
     outputs = growth[growth["measure"] == "output_rms"]
-    sizes = list(results.study.sizes)
+    sizes = list(study.sizes)
     rows = [
-        *_multipliers(multipliers[multipliers["model"] == SHARED]),
-        *_judged(REASONING, _of_last(sizes, gains)),
-        *_judged(BOUNDED, _of_last(sizes, outputs)),
-        *_judged(DEEPER, slopes),
+        *_multipliers(of(published, multipliers[multipliers["model"] == SHARED])),
+        *_judged(REASONING, of(claimed, _of_last(sizes, gains))),
+        *_judged(BOUNDED, of(claimed, _of_last(sizes, outputs))),
+        *_judged(DEEPER, of(claimed, slopes)),
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _multipliers(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
-    known = rows.dropna(subset=["multiplier", "ci_low", "ci_high"])
-    for _, row in known[known["variant"].map(own_base) == PUBLISHED_VARIANT].iterrows():
+    for _, row in rows.dropna(subset=["multiplier", "ci_low", "ci_high"]).iterrows():
         yield {
             "claim": f"{PRINTED_MULTIPLIER:g} times the compute is saved",
             "variant": row["variant"],
@@ -125,9 +147,10 @@ def _multipliers(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _judged(claim: Claim, rows: pd.DataFrame) -> Iterator[dict[str, object]]:
-    known = rows.dropna(subset=[claim.value, claim.low, claim.high])
-    claimed = [named_after(own_base(str(label))) in CLAIMED for label in known["variant"]]
-    for _, row in known[claimed].iterrows():
+    for _, row in rows.dropna(subset=[claim.value, claim.low, claim.high]).iterrows():
+        said = verdict(claim, row[claim.low], row[claim.high])
+        if said == REPRODUCED and claim.gain and not row[claim.gain] > 0:
+            said = NO_GAIN
         yield {
             "claim": claim.claim,
             "variant": row["variant"],
@@ -136,7 +159,7 @@ def _judged(claim: Claim, rows: pd.DataFrame) -> Iterator[dict[str, object]]:
             "estimate": row[claim.value],
             "ci_low": row[claim.low],
             "ci_high": row[claim.high],
-            "verdict": verdict(claim, row[claim.low], row[claim.high]),
+            "verdict": said,
         }
 
 

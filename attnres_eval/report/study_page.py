@@ -8,6 +8,7 @@ import pandas as pd
 
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.shapes import is_over_shapes
+from attnres_eval.records import Machine
 from attnres_eval.report import words, words_paired
 from attnres_eval.report.figures import Figure, Tables
 from attnres_eval.report.figures_swept import swept_lead
@@ -230,6 +231,14 @@ def _summary(multipliers: pd.DataFrame, timed: pd.DataFrame) -> list[Table]:
     return [view("summary", multiplier_summary(multipliers, timed))]
 
 
+def _tiles(machine: Machine) -> str:
+    """What is known of the processor's matrix tiles, where bf16 products might have used them."""
+    if machine.tiles is None:
+        ours = machine.device == "cpu" and machine.kernels and machine.precision == "bf16"
+        return ", use of matrix tiles not recorded" if ours else ""
+    return ", with matrix tiles" if machine.tiles else ", without matrix tiles"
+
+
 def _provenance(results: Results) -> list[str]:
     machines = results.machines.values()
     processors = sorted({f"{m.processor} ({m.device})" for m in machines})
@@ -238,7 +247,7 @@ def _provenance(results: Results) -> list[str]:
             f"{m.precision}, {f'{m.processes} processes by {m.parallel}, ' if m.parallel else ''}"
             f"{counted(m.threads, 'thread')} a run,"
             f" {'compiled' if m.compiled else 'not compiled'}, torch {m.torch}"
-            f"{', matrix tiles' if m.tiles else ''}"
+            f"{_tiles(m)}"
             for m in machines
         }
     )

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -74,22 +74,45 @@ def styles(labels: Sequence[str], theme: Theme) -> dict[str, Style]:
     """One style a label.
 
     A label that is a variant's name has the variant's place in the registry, whatever else is
-    drawn; other labels, such as a second set of options, take the places after it in their order.
-    A label at another learning rate has the colour of the label whose rate it scales, and one
-    named after a variant (`mhc_wide`) the variant's.
+    drawn. One at another learning rate has the colour of the label whose rate it scales, and one
+    named after a variant (`mhc_wide`) the variant's while that colour has a kind of line left; what
+    remains takes the places after the registry's. No two labels share colour and line, nor colour
+    and marker, while there are any left.
     """
-    places = {name: place for place, name in enumerate(VARIANTS)}
-    others = [label for label in dict.fromkeys(labels) if label not in places]
+    names = list(VARIANTS)
+    looks = {label: style_at(names.index(label), theme) for label in labels if label in VARIANTS}
+    others = [label for label in dict.fromkeys(labels) if label not in VARIANTS]
     # First those at the recipe's rate, which stand alone in figures of rates.
     others.sort(key=lambda label: own_base(label) != label)
-    places.update({label: len(VARIANTS) + place for place, label in enumerate(others)})
-    looks = {label: style_at(places[label], theme) for label in labels}
-    for label, look in looks.items():
-        base = own_base(label)
-        kin = named_after(base) or base
-        if kin in places:
-            looks[label] = replace(look, colour=style_at(places[kin], theme).colour)
-    return looks
+    for place, label in enumerate(others, len(names)):
+        looks[label] = _style_beside(looks, label, style_at(place, theme), theme)
+    return {label: looks[label] for label in labels}
+
+
+def _style_beside(looks: dict[str, Style], label: str, own: Style, theme: Theme) -> Style:
+    """A label's style beside those of others: by its kin's colour where it has any."""
+    base = own_base(label)
+    variant = named_after(base)
+    if base != label and base in looks:
+        colours = [looks[base].colour]
+    elif variant is not None:
+        kin = style_at(list(VARIANTS).index(variant), theme).colour
+        colours = [kin] if base != label else [kin, own.colour, *theme.colours]
+    else:
+        colours = [own.colour, *theme.colours]
+
+    def taken(colour: str) -> list[Style]:
+        return [look for look in looks.values() if look.colour == colour]
+
+    free = [c for c in colours if len({look.line for look in taken(c)}) < len(LINES)]
+    colour = (free or colours)[0]
+    lines = [look.line for look in taken(colour)]
+    markers = [look.marker for look in taken(colour)]
+    return Style(
+        colour,
+        marker=min((own.marker, *MARKERS), key=markers.count),
+        line=min((own.line, *LINES), key=lines.count),
+    )
 
 
 def drawn_name(name: str) -> str:

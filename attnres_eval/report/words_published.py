@@ -2,7 +2,15 @@
 
 import pandas as pd
 
-from attnres_eval.analysis.claims import PUBLISHED_VARIANT, multiplier_verdict
+from attnres_eval.analysis.claims import (
+    ANOTHER,
+    CANNOT_BE_TOLD,
+    NOT_REPRODUCED,
+    PUBLISHED_VARIANT,
+    REPRODUCED,
+    UNSEEN,
+    multiplier_verdict,
+)
 from attnres_eval.labels import own_base
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER, SOURCE, TARGET_PFLOPS_DAYS
 from attnres_eval.report.select import has_interval, of_model
@@ -11,10 +19,12 @@ from attnres_eval.report.words import power_of_ten
 
 CLAIMS = (
     f"Claims of {SOURCE} about AttnRes, and what this study says of each by its 95% interval."
-    f" {PRINTED_MULTIPLIER:g} times: reproduced if the interval lies above 1 and holds it, not"
-    " reproduced if it ends below it, not to be told if it holds both. The others: reproduced if"
-    " the interval lies on the claimed side of no effect, not reproduced if on the other side, not"
-    " to be seen if it holds no effect. All of it is said of models of this size alone."
+    f" {PRINTED_MULTIPLIER:g} times: if the interval lies above 1, {REPRODUCED} where it holds"
+    f" {PRINTED_MULTIPLIER:g} and {ANOTHER} where not; if not, it {CANNOT_BE_TOLD} where it holds"
+    f" {PRINTED_MULTIPLIER:g} too, and else {NOT_REPRODUCED}. The others: {REPRODUCED} if the"
+    f" interval lies on the claimed side of no effect, {NOT_REPRODUCED} if on the other side, and"
+    f" {UNSEEN} if it holds no effect. In a sweep of learning rates the labels at the rate of all"
+    " and at rates of their own are judged. All of it is said of models of this size alone."
 )
 
 

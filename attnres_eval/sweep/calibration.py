@@ -190,6 +190,6 @@ def calibration_left(study: Study, results: Path, *, elsewhere: bool = False) ->
     return any(
         (m.device, m.processor, m.torch) != here
         or m.kernels != (not m.compiled and available(device))
-        or m.tiles not in (None, m.kernels and m.precision == "bf16" and tiles_used())
+        or bool(m.tiles) != (m.kernels and m.precision == "bf16" and tiles_used())
         for m in machines
     )

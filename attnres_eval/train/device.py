@@ -134,7 +134,7 @@ def describe_machine(config: RunConfig, device: torch.device, seconds: float) ->
         threads=torch.get_num_threads(),
         compiled=compiled,
         kernels=flash.available(device) or ours,
-        tiles=ours and precision == "bf16" and tiles_used(),
+        tiles=tiles_used() if ours and precision == "bf16" else None,
         processor=processor_name(device),
         torch=torch.__version__,
     )

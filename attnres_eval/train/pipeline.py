@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
 from attnres_eval.errors import UserError
-from attnres_eval.model.kernels.switch import kernels
 from attnres_eval.model.transformer import Transformer, rotary_table
 from attnres_eval.records import Machine
 from attnres_eval.shape import ModelShape
@@ -136,7 +135,7 @@ class PipelineTrainer(Trainer):
 
     def _accumulate(self, tokens_BT: Tensor, shares_BT: Tensor | None) -> Tensor:
         # Checkpointed layers compute again in the backward pass, by what computed them before.
-        with kernels(self.machine.kernels, self.machine.tiles):
+        with self.kernels():
             loss = self._run(self.schedule.step, tokens_BT, shares_BT)
         self._add_copies()
         return loss

@@ -67,10 +67,16 @@ class Trainer:
         if self.ranks.parallel == "ddp":
             self.loss_of = replicate(self.model, self.loss_of)
 
+    def kernels(self) -> contextlib.AbstractContextManager[None]:
+        """Context of the kernels as the machine's record says: their use, and that of tiles."""
+        ours = self.machine.kernels and self.device.type == "cpu"
+        # A record of an earlier version does not say: it used none, unless it was asked to.
+        return kernels(self.machine.kernels, bool(self.machine.tiles) if ours else None)
+
     def computing(self) -> contextlib.ExitStack:
         """Context of all that the model computes: precision and kernels of the machine's record."""
         stack = contextlib.ExitStack()
-        stack.enter_context(kernels(self.machine.kernels, self.machine.tiles))
+        stack.enter_context(self.kernels())
         if self.machine.precision == "bf16":
             # The cache would keep whole copies of parameters that FSDP has freed.
             cached = self.ranks.parallel != "fsdp"
@@ -108,7 +114,7 @@ class Trainer:
                 with self.computing():
                     part = self.loss_of(tokens, shares)
                 # Checkpointed layers compute again in here, by what computed them before.
-                with kernels(self.machine.kernels, self.machine.tiles):
+                with self.kernels():
                     part.backward()
             loss += part.detach()
         return loss

@@ -1,15 +1,19 @@
 """Published claims beside what a study found: verdicts by the rule, rows of AttnRes alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from attnres_eval.analysis.claims import (
+    ANOTHER,
     BOUNDED,
+    CANNOT_BE_TOLD,
     COLUMNS,
     DEEPER,
+    NO_GAIN,
     NOT_REPRODUCED,
     REASONING,
     REPRODUCED,
@@ -21,6 +25,8 @@ from attnres_eval.analysis.claims import (
 )
 from attnres_eval.analysis.collect import Results, collect
 from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.report.words_published import CLAIMS
+from attnres_eval.study import Study
 
 NAN = float("nan")
 
@@ -65,9 +71,22 @@ def table(columns: str, *rows: tuple[object, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns.split())
 
 
+VARIANTS = {
+    "prenorm": None,
+    "full_attnres": None,
+    "block_attnres": None,
+    "mhc": None,
+    "attnres8": {"variant": "block_attnres", "num_blocks": 8},
+    "block_attnres_x2": {"variant": "block_attnres", "learning_rate_scale": 2},
+    "full_attnres_not": {"variant": "hyper_connections"},
+}
+
+
 @pytest.fixture
 def results(fabricated: Callable[..., Path]) -> Results:
-    return collect(fabricated())
+    found = collect(fabricated())
+    plan = found.study.model_dump(mode="json") | {"variants": VARIANTS}
+    return replace(found, study=Study.model_validate(plan))
 
 
 def test_rows_are_those_with_an_interval_of_attnres(results: Results) -> None:
@@ -77,37 +96,46 @@ def test_rows_are_those_with_an_interval_of_attnres(results: Results) -> None:
         ("full_attnres", SHARED, 1.1, 1.05, 1.3),
         ("block_attnres", SHARED, 1.1, 1.05, 1.3),
         ("block_attnres", "free exponents", 1.2, 1.1, 1.3),
-        ("block_attnres_own", SHARED, 1.1, NAN, NAN),
+        ("attnres8", SHARED, 1.1, NAN, NAN),
         ("block_attnres_x2", SHARED, 0.8, 0.7, 0.9),
     )
     gains = table(
-        "variant size difference ci_low ci_high",
-        ("full_attnres", last, 0.2, 0.1, 0.3),
-        ("full_attnres", first, -0.2, -0.3, -0.1),
-        ("mhc", last, 0.2, 0.1, 0.3),
+        "variant size reasoning_gain difference ci_low ci_high",
+        ("full_attnres", last, 0.1, 0.2, 0.1, 0.3),
+        ("block_attnres", last, -0.1, 0.2, 0.1, 0.3),
+        ("full_attnres", first, 0.1, -0.2, -0.3, -0.1),
+        ("mhc", last, 0.1, 0.2, 0.1, 0.3),
     )
     growth = table(
         "variant size measure relative relative_low relative_high",
         ("prenorm", first, "output_rms", NAN, NAN, NAN),
-        ("block_attnres_own", first, "output_rms", 0.5, 0.4, 0.6),
+        ("attnres8", first, "output_rms", 0.5, 0.4, 0.6),
         ("block_attnres", first, "gradient_rms", 0.5, 0.4, 0.6),
     )
     slopes = table(
         "variant slope ci_low ci_high",
-        ("block_attnres_n4", 0.02, 0.01, 0.03),
-        ("hyper_connections", 0.02, 0.01, 0.03),
+        ("block_attnres", 0.02, 0.01, 0.03),
+        ("full_attnres_not", 0.02, 0.01, 0.03),
     )
     found = claims_table(results, multipliers, gains, growth, slopes)
     assert list(found.columns) == COLUMNS
     assert list(zip(found["variant"], found["estimate"], found["verdict"], strict=True)) == [
-        ("block_attnres", 1.1, "reproduced"),
-        ("block_attnres_x2", 0.8, "not reproduced at this scale, a loss"),
-        ("full_attnres", 0.2, "reproduced"),
-        ("block_attnres_own", 0.5, "reproduced"),
-        ("block_attnres_n4", 0.02, "not reproduced at this scale"),
+        ("block_attnres", 1.1, REPRODUCED),
+        ("full_attnres", 0.2, REPRODUCED),
+        ("block_attnres", 0.2, NO_GAIN),
+        ("attnres8", 0.5, REPRODUCED),
+        ("block_attnres", 0.02, NOT_REPRODUCED),
     ]
-    assert list(found["size"].dropna()) == [last, first]
-    assert list(found["ci_low"]) == [1.05, 0.7, 0.1, 0.4, 0.01]
+    assert list(found["size"].dropna()) == [last, last, first]
+    assert list(found["ci_low"]) == [1.05, 0.1, 0.1, 0.4, 0.01]
     empty = claims_table(results, multipliers[:0], gains[:0], growth[:0], slopes[:0])
-    assert empty.empty
-    assert list(empty.columns) == COLUMNS
+    other = results.study.model_copy(update={"baseline": "mhc"})
+    over_another = claims_table(replace(results, study=other), multipliers, gains, growth, slopes)
+    for none in (empty, over_another):
+        assert none.empty
+        assert list(none.columns) == COLUMNS
+
+
+def test_the_page_names_every_verdict() -> None:
+    for said in (REPRODUCED, ANOTHER, CANNOT_BE_TOLD, NOT_REPRODUCED, UNSEEN):
+        assert said in CLAIMS

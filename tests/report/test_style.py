@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from attnres_eval.labels import own_base
 from attnres_eval.report.style import DARK, LIGHT, THEMES, Theme, style_at, styles, themed
 from attnres_eval.study_file import load_study
 from attnres_eval.variants import VARIANTS
@@ -84,14 +85,39 @@ def test_labels_named_after_a_variant_have_its_colour() -> None:
     assert len({looks[label] for label in labels} | {block, mhc}) == len(labels) + 2
 
 
-def test_labels_of_the_reference_study_differ() -> None:
-    """Controls share PreNorm's colour; of the others each variant has one to itself."""
+def test_variants_of_the_reference_study_have_a_colour_each() -> None:
+    """But for the control and the Gated Residual, which have PreNorm's, in other lines."""
     ladder = load_study("reference:ladder")
     looks = styles(list(ladder.variants), LIGHT)
-    assert len(set(looks.values())) == len(looks)
     own = [name for name in ladder.variants if name in VARIANTS]
-    coloured = [looks[name].colour for name in own if looks[name].colour != LIGHT.colours[0]]
-    assert len(set(coloured)) == len(coloured) == len(own) - 3
+    neutral = {"prenorm", "rescaled", "gated_residual"}
+    assert {name for name in own if looks[name].colour == LIGHT.colours[0]} == neutral
+    assert len({looks[name].colour for name in own}) == len(own) - 2
+
+
+@pytest.mark.parametrize(
+    "study", ["zoo", "reference:ladder", "reference:blocks", "reference:depth"]
+)
+def test_labels_at_the_recipes_rate_differ_in_line_and_in_marker(study: str) -> None:
+    labels = list(load_study(study).variants)
+    looks = styles(labels, LIGHT)
+    assert list(looks) == labels
+    assert len(set(looks.values())) == len(looks)
+    own = [looks[label] for label in labels if own_base(label) == label]
+    assert len({(look.colour, look.line) for look in own}) == len(own)
+    assert len({(look.colour, look.marker) for look in own}) == len(own)
+
+
+def test_looks_do_not_depend_on_the_theme() -> None:
+    labels = list(load_study("zoo").variants)
+    light, dark = styles(labels, LIGHT), styles(labels, DARK)
+    for label in labels:
+        assert (light[label].line, light[label].marker) == (dark[label].line, dark[label].marker)
+        places = [
+            theme.colours.index(looks[label].colour)
+            for theme, looks in ((LIGHT, light), (DARK, dark))
+        ]
+        assert places[0] == places[1]
 
 
 def test_a_variant_keeps_marker_and_line_in_the_dark() -> None:

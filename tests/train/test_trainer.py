@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from attnres_eval.model.kernels import switch
 from attnres_eval.model.kernels.switch import use_tiles
 from attnres_eval.study import RunConfig
 from attnres_eval.train.device import describe_machine
@@ -48,7 +49,7 @@ def test_a_run_uses_tiles_as_its_record_says(make_run: Callable[..., RunConfig])
     use_tiles(True)
     machine = describe_machine(config, CPU, 1.0)
     assert machine.tiles is True
-    assert describe_machine(make_run(), CPU, 1.0).tiles is False
+    assert describe_machine(make_run(), CPU, 1.0).tiles is None
 
     def losses(tiles: bool | None) -> list[float]:
         trainer = Trainer(config, CPU)
@@ -62,3 +63,20 @@ def test_a_run_uses_tiles_as_its_record_says(make_run: Callable[..., RunConfig])
     assert losses(True) == by_tiles
     assert losses(False) == losses(None) != by_tiles
     assert losses(False) == pytest.approx(by_tiles, rel=1e-2)
+
+
+def test_elsewhere_the_processors_kernels_are_not_asked_for(
+    make_run: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be compiled, on every rank of a run on accelerators."""
+    config = make_run()
+    trainer = Trainer(config, CPU)
+    trainer.compute_as(describe_machine(config, CPU, 1.0))
+    trainer.device = torch.device("cuda")
+    monkeypatch.setattr(switch, "library", lambda: pytest.fail("compiled"))
+    for tiles in (None, False, True):
+        for kernels in (False, True):
+            update = {"device": "cuda", "kernels": kernels, "tiles": tiles}
+            trainer.machine = trainer.machine.model_copy(update=update)
+            with trainer.kernels():
+                pass
