@@ -17,6 +17,7 @@ import pandas as pd
 from attnres_eval.analysis.fit import NoFitError, fit_power
 from attnres_eval.analysis.intervals import Array, t_quantile
 from attnres_eval.analysis.multiplier import FREE, PER_PAIR, SHARED
+from attnres_eval.analysis.pooled import standing_apart
 
 DRAWS = 4000
 MOST_LOSSES = 4_000_000
@@ -44,18 +45,24 @@ class Coverage:
     """Monte Carlo standard error of `share`."""
 
 
-def estimate_noise(runs: pd.DataFrame) -> Noise | None:
+def estimate_noise(runs: pd.DataFrame, baseline: str) -> Noise | None:
     """Noise by a two-way layout (label x seed) within each size.
+
+    A variant whose seeds stand apart at a size, one of whose runs diverged say, is left out there
+    (`attnres_eval.analysis.pooled.standing_apart`).
 
     Args:
         runs: finished runs with columns label, size, seed, loss.
+        baseline: its label.
 
     Returns:
         None where no size has two seeds with at least two labels each.
     """
     own_squares, own_freedom, seed_squares, seed_freedom, labels = 0.0, 0, 0.0, 0, 0
     for _, part in runs.groupby("size"):
-        table = part.pivot_table(index="label", columns="seed", values="loss").dropna(axis=1)
+        apart = standing_apart(part, baseline)
+        alike = part[~part["label"].isin(apart)]
+        table = alike.pivot_table(index="label", columns="seed", values="loss").dropna(axis=1)
         n_labels, n_seeds = table.shape
         if n_labels < 2 or n_seeds < 2:
             continue
@@ -97,7 +104,7 @@ def simulate_coverage(
         Empty where there is no fit, no run of the baseline, no noise estimate, one seed, or fewer
         than two sizes.
     """
-    noise = noise or estimate_noise(runs)
+    noise = noise or estimate_noise(runs, baseline)
     try:
         truth = fit_power(runs)
     except NoFitError:

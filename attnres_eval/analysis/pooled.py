@@ -13,8 +13,9 @@ and reaches t * sqrt(2 / n) pooled standard deviations to each side.
 
 A run that is missing or whose loss is not finite is left out: its variant is compared over its
 remaining pairs, and the degrees of freedom fall accordingly. One variance for all is an
-assumption; a variant that diverges with one seed and not with another widens every interval of
-its size. Such a variant has a note, and the study is better read without it.
+assumption: a variant that diverges with one seed and not with another would widen every interval
+of its size. One whose seeds differ more than the others', by an F test, is therefore left out of
+the pool, has the interval of its own pairs (Student's), and a note.
 """
 
 import math
@@ -28,7 +29,7 @@ from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import t_quantile
 
 SPREAD_LEVEL = 0.001
-"""A variant is noted whose seeds differ more than those of the others, by an F test."""
+"""A variant is left out of the pool whose seeds differ more than the others', by an F test."""
 ROUNDING = 1e-12
 """A pooled spread below this share of the losses was not seen, which is not to say it is zero."""
 
@@ -71,9 +72,9 @@ def differences_table(results: Results) -> pd.DataFrame:
     `difference` is the variant's loss minus the baseline's, nats per token, with a 95% interval
     of its own (`ci_low`, `ci_high`) and one that holds for all variants of the size at once
     (`ci_low_all`, `ci_high_all`, after Bonferroni). `pooled_sd` is the standard deviation of one
-    run's own noise. Step time (seconds per token) and peak memory are means over seeds of the
-    ratio to the baseline's run. `parameters_added` is a share of the baseline's parameters,
-    `relative_flops` the ratio of training FLOPs.
+    run's own noise; where a variant stands apart, of its own runs. Step time (seconds per token)
+    and peak memory are means over seeds of the ratio to the baseline's run. `parameters_added` is a
+    share of the baseline's parameters, `relative_flops` the ratio of training FLOPs.
     """
     study = results.study
     usable = results.finished[np.isfinite(results.finished["loss"].astype(float))]
@@ -104,13 +105,18 @@ def _one_size(runs: pd.DataFrame, labels: list[str], baseline: str) -> pd.DataFr
 
     differences = minus_baseline("loss")
     pairs, mean = differences.count(), differences.mean()
-    spread = additive_spread(runs)
-    sd = math.sqrt(spread.variance)
-    seen = sd > ROUNDING * runs["loss"].mean()
-    error = (sd if seen else math.nan) * np.sqrt(2 / pairs.where(pairs > 0))
-    comparisons = int((pairs.drop(baseline) > 0).sum())
-    reach = error * t_quantile(spread.df)
-    reach_all = error * t_quantile(spread.df, max(comparisons, 1))
+    apart = standing_apart(runs, baseline)
+    spread = additive_spread(runs[~runs["label"].isin(apart)])
+    sd = pd.Series(math.sqrt(spread.variance), index=labels)
+    df = pd.Series(spread.df, index=labels)
+    for label in apart:
+        # Of one run: a difference has that of two.
+        sd[label] = differences[label].std(ddof=1) / math.sqrt(2)
+        df[label] = max(int(pairs[label]) - 1, 0)
+    error = sd.where(sd > ROUNDING * runs["loss"].mean()) * np.sqrt(2 / pairs.where(pairs > 0))
+    comparisons = max(int((pairs.drop(baseline) > 0).sum()), 1)
+    reach = error * df.map(t_quantile)
+    reach_all = error * df.map(lambda own: t_quantile(own, comparisons))
     return pd.DataFrame(
         {
             "n_seeds": pairs,
@@ -120,11 +126,11 @@ def _one_size(runs: pd.DataFrame, labels: list[str], baseline: str) -> pd.DataFr
             "ci_low_all": mean - reach_all,
             "ci_high_all": mean + reach_all,
             "pooled_sd": sd,
-            "df": spread.df,
+            "df": df,
             "difference_bits_per_byte": minus_baseline("bits_per_byte").mean(),
             "relative_step_time": over_baseline("seconds_per_token"),
             "relative_peak_memory": over_baseline("peak_memory_bytes"),
-            "note": [_note(runs, label, spread) for label in labels],
+            "note": [_note(runs, label, apart) for label in labels],
         },
         index=labels,
     )
@@ -153,19 +159,44 @@ def additive_spread(runs: pd.DataFrame) -> Spread:
     return Spread(float(np.sum((loss - design @ fitted) ** 2)), len(runs) - int(rank))
 
 
-def _note(runs: pd.DataFrame, label: str, spread: Spread) -> str:
-    """Whether a variant's own seeds differ more than the others' spread explains."""
-    n = int((runs["label"] == label).sum())
-    if not n:
-        return "no finished run"
+def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
+    """Variants whose seeds differ more than the others' spread explains, each with a note.
+
+    The worst is left out first, and the rest is looked at again. The baseline stays in: its noise
+    is in every difference.
+
+    Args:
+        runs: of one size, as for `additive_spread`.
+        baseline: its label.
+    """
+    apart: dict[str, str] = {}
+    while True:
+        rest = runs[~runs["label"].isin(apart)]
+        whole = additive_spread(rest)
+        found = [
+            (*_apartness(rest, label, whole), label)
+            for label in rest["label"].unique()
+            if label != baseline
+        ]
+        p, note, label = min(found, default=(1.0, "", ""))
+        if p > SPREAD_LEVEL:
+            return apart
+        apart[label] = note
+
+
+def _apartness(runs: pd.DataFrame, label: str, whole: Spread) -> tuple[float, str]:
+    """By luck alone, how often a variant's seeds would differ so much more than the others'."""
     others = additive_spread(runs[runs["label"] != label])
-    own_df = spread.df - others.df
+    own_df = whole.df - others.df
     if not own_df or not others.df or not others.squares:
-        return ""
-    ratio = (spread.squares - others.squares) / own_df / others.variance
-    if stats.f.sf(ratio, own_df, others.df) > SPREAD_LEVEL:
-        return ""
+        return 1.0, ""
+    ratio = (whole.squares - others.squares) / own_df / others.variance
     return (
+        float(stats.f.sf(ratio, own_df, others.df)),
         f"its seeds differ {math.sqrt(ratio):.1f} times as much as the others'"
-        f" (pooled sd without it {math.sqrt(others.variance):.2g})"
+        f" (sd {math.sqrt(others.variance):.2g}): its interval is of its own pairs",
     )
+
+
+def _note(runs: pd.DataFrame, label: str, apart: dict[str, str]) -> str:
+    return apart.get(label, "") if (runs["label"] == label).any() else "no finished run"

@@ -51,7 +51,7 @@ def power_table(
     if few := [n for n in seeds if n < 2]:
         raise UserError(f"{few[0]} seeds bear no interval: give at least 2")
     runs = over_flops(results.finished)
-    noise = estimate_noise(runs)
+    noise = estimate_noise(runs, results.study.baseline)
     if noise is None or noise.own == 0:
         raise UserError(
             "the noise of a run cannot be told: that takes two seeds of at least two variants"

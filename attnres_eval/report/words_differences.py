@@ -35,7 +35,8 @@ def _at_size(rows: pd.DataFrame, size: str, base: str) -> str:
         if known.empty:
             return ""
         return f"Size {size}: the runs bear no interval, so no difference from {base} is found."
-    first = judged.iloc[0]
+    # A variant that stands apart has fewer degrees of freedom, of its own.
+    first = judged.loc[judged["df"].idxmax()]
     text = (
         f"Size {size} (one run's noise {first['pooled_sd']:.2g} nats per token, estimated with"
         f" {counted(int(first['df']), 'degree')} of freedom):"
@@ -73,11 +74,11 @@ def _named(rows: pd.DataFrame, side: str) -> str:
 
 
 def _notes(differences: pd.DataFrame) -> list[str]:
-    """Variants that break the assumption of one noise for all."""
+    """Variants that break the assumption of one noise for all, and are not in the pool."""
     noisy = differences[differences["note"].str.startswith("its seeds")]
     return [
-        f"{label_title(row['variant'])} at size {row['size']}: {row['note']}; the intervals of"
-        " this size are wide on its account."
+        f"{label_title(row['variant'])} at size {row['size']}: {row['note']}, and it is not among"
+        " those from which the noise of one run is estimated."
         for _, row in noisy.iterrows()
     ]
 

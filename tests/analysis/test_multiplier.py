@@ -179,13 +179,24 @@ def test_coverage_shows_what_a_held_exponent_leaves_out() -> None:
 
 
 def test_noise_is_told_apart() -> None:
-    noise = estimate_noise(runs(n_sizes=6, n_seeds=60, own=0.003, common=0.01))
+    noise = estimate_noise(runs(n_sizes=6, n_seeds=60, own=0.003, common=0.01), "base")
     assert noise is not None
     assert noise.own == pytest.approx(0.003, rel=0.1)
     assert noise.common == pytest.approx(0.01, rel=0.15)
 
 
+def test_a_run_that_diverged_is_no_noise() -> None:
+    data = runs(n_sizes=3, n_seeds=5, own=0.003, common=0.01)
+    calm = estimate_noise(data[data["label"] != "bad"], "base")
+    last = data[data["label"] == "bad"].index[-1]
+    data.loc[last, "loss"] *= 1.5
+    noise = estimate_noise(data, "base")
+    assert noise is not None
+    assert calm is not None
+    assert noise.own == pytest.approx(calm.own, rel=0.25)
+
+
 def test_no_noise_estimate_no_coverage() -> None:
     data = runs(n_seeds=1, own=0.003)
-    assert estimate_noise(data) is None
+    assert estimate_noise(data, "base") is None
     assert simulate_coverage(data, "base", {"good": 2e13, "bad": 2e13}) == {}

@@ -14,7 +14,12 @@ from scipy import stats
 
 from attnres_eval.analysis.collect import collect
 from attnres_eval.analysis.frames import cells_table
-from attnres_eval.analysis.pooled import COLUMNS, additive_spread, differences_table
+from attnres_eval.analysis.pooled import (
+    COLUMNS,
+    additive_spread,
+    differences_table,
+    standing_apart,
+)
 
 Fabricated = Callable[..., Path]
 LABELS = ["prenorm", *(f"other{i}" for i in range(6))]
@@ -162,12 +167,35 @@ def test_costs_are_ratios_to_the_baseline() -> None:
     assert row["difference_bits_per_byte"] == pytest.approx(row["difference"] / 2)
 
 
-def test_a_variant_whose_seeds_fly_apart_is_noted_alone() -> None:
+def test_a_variant_whose_seeds_fly_apart_leaves_the_others_as_they_are() -> None:
+    losses = noisy(n_seeds=3, sd=0.01)
+    others = [label for label in LABELS if label != "other4"]
+    without = table_of({run: loss for run, loss in losses.items() if run[0] in others}, others)
+    losses["other4", 0] += 1.0
+    table = table_of(losses)
+    assert "seeds differ" in table["note"]["other4"]
+    rest = table.drop("other4")
+    assert (rest["note"] == "").all()
+    for column in ("difference", "ci_low", "ci_high", "pooled_sd", "df"):
+        assert list(rest[column]) == pytest.approx(list(without[column]))
+    # Its own interval is Student's over its pairs.
+    pairs = np.array([losses["other4", seed] - losses["prenorm", seed] for seed in range(3)])
+    low, high = stats.t.interval(0.95, 2, pairs.mean(), stats.sem(pairs))
+    row = table.loc["other4"]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high))
+    assert row["df"] == 2
+    low, high = stats.t.interval(1 - 0.05 / 6, 2, pairs.mean(), stats.sem(pairs))
+    assert (row["ci_low_all"], row["ci_high_all"]) == pytest.approx((low, high))
+
+
+def test_several_variants_that_fly_apart_are_all_found_but_never_the_baseline() -> None:
     losses = noisy(n_seeds=3, sd=0.01)
     losses["other4", 0] += 1.0
-    notes = table_of(losses)["note"]
-    assert "seeds differ" in notes["other4"]
-    assert (notes.drop("other4") == "").all()
+    losses["other2", 1] += 0.4
+    assert list(standing_apart(runs_of(losses), "prenorm")) == ["other4", "other2"]
+    assert list(standing_apart(runs_of(losses), "other4")) == []
+    assert standing_apart(runs_of(noisy(n_seeds=3)), "prenorm") == {}
+    assert standing_apart(runs_of(noisy(n_seeds=1)), "prenorm") == {}
 
 
 def test_spread_of_the_others_is_independent_of_one_variant() -> None:
