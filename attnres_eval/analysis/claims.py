@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
-from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.multiplier import BOTH_OWN, SHARED
 from attnres_eval.labels import split_label
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
 
@@ -29,6 +29,12 @@ CANNOT_BE_TOLD = f"cannot be told from 1 or from {PRINTED_MULTIPLIER:g} at this 
 NOT_REPRODUCED = "not reproduced at this scale"
 UNSEEN = "cannot be seen at this scale"
 NO_GAIN = "no gain, though less of a loss than on the others"
+
+MEASURES = {
+    SHARED: "compute multiplier over the baseline",
+    BOTH_OWN: "compute multiplier over the baseline at a rate of its own",
+}
+"""Of the multiplier, by model."""
 
 COLUMNS = ["claim", "variant", "size", "measure", "estimate", "ci_low", "ci_high", "verdict"]
 
@@ -125,7 +131,7 @@ def claims_table(
     outputs = growth[growth["measure"] == "output_rms"]
     sizes = list(study.sizes)
     rows = [
-        *_multipliers(of(published, multipliers[multipliers["model"] == SHARED])),
+        *_multipliers(of(published, multipliers)),
         *_judged(REASONING, of(claimed, _of_last(sizes, gains))),
         *_judged(BOUNDED, of(claimed, _of_last(sizes, outputs))),
         *_judged(DEEPER, of(claimed, slopes)),
@@ -135,10 +141,12 @@ def claims_table(
 
 def _multipliers(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
     for _, row in rows.dropna(subset=["multiplier", "ci_low", "ci_high"]).iterrows():
+        if row["model"] not in MEASURES:
+            continue
         yield {
             "claim": f"{PRINTED_MULTIPLIER:g} times the compute is saved",
             "variant": row["variant"],
-            "measure": "compute multiplier over the baseline",
+            "measure": MEASURES[row["model"]],
             "estimate": row["multiplier"],
             "ci_low": row["ci_low"],
             "ci_high": row["ci_high"],

@@ -11,7 +11,14 @@ from attnres_eval.analysis.coverage import simulate_coverage
 from attnres_eval.analysis.fit import NoFitError, PowerFit, fit_power
 from attnres_eval.analysis.intervals import t_interval
 from attnres_eval.analysis.irreducible import fit_irreducible
-from attnres_eval.analysis.multiplier import FREE, IRREDUCIBLE, SHARED, multipliers
+from attnres_eval.analysis.multiplier import (
+    BOTH_OWN,
+    FREE,
+    IRREDUCIBLE,
+    SHARED,
+    at_own_rates,
+    multipliers,
+)
 from attnres_eval.cost import PFLOPS_DAY
 
 LOSS_COLUMNS = [
@@ -186,13 +193,21 @@ MULTIPLIER_COLUMNS = [
 def multipliers_table(results: Results, target_flops: float | None = None) -> pd.DataFrame:
     """Compute multipliers over the study's baseline; the default model stands first.
 
+    Where the baseline was run at a rate of its own too, labels at theirs have a row over that.
+
     `coverage` is the share of simulated 95% intervals of this design that hold the truth,
     `coverage_error` its Monte Carlo standard error.
     """
     runs, baseline = over_flops(results.finished), results.study.baseline
     target = None if target_flops is None else target_flops / PFLOPS_DAY
     rows = multipliers(runs, baseline, target)
-    covered = simulate_coverage(runs, baseline, {m.label: m.target for m in rows})
+    labels = list(dict.fromkeys(m.label for m in rows))
+    rows += at_own_rates(runs, baseline, target)
+    # Stable: a label's own model comes behind the others.
+    rows.sort(key=lambda m: labels.index(m.label))
+    covered = simulate_coverage(
+        runs, baseline, {m.label: m.target for m in rows if m.model != BOTH_OWN}
+    )
     frame = []
     for m in rows:
         coverage = covered.get((m.label, m.model)) if m.interval.exists else None

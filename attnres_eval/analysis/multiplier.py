@@ -23,7 +23,7 @@ Models, each a row of the table:
 
 import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,11 +32,13 @@ import pandas as pd
 from attnres_eval.analysis.fit import NoFitError, PowerFit, fit_power
 from attnres_eval.analysis.intervals import NO_INTERVAL, Array, Interval, t_interval
 from attnres_eval.analysis.irreducible import IrreducibleFit, fit_irreducible
+from attnres_eval.labels import OWN
 
 SHARED = "shared exponent"
 PER_PAIR = "shared exponent, per pair"
 FREE = "free exponents"
 IRREDUCIBLE = "shared exponent, irreducible loss"
+BOTH_OWN = "shared exponent, both at their own rates"
 
 MIN_SIZES = 3
 """Fewer sizes bear no interval."""
@@ -131,6 +133,28 @@ def multipliers(runs: pd.DataFrame, baseline: str, target: float | None = None) 
     labels = [label for label in dict.fromkeys(runs["label"]) if label != baseline]
     fits = Fits(runs)
     return [m for label in labels for m in _of_label(runs, fits, baseline, label, target)]
+
+
+def at_own_rates(
+    runs: pd.DataFrame, baseline: str, target: float | None = None
+) -> list[Multiplier]:
+    """The multiplier of every label at its own rate over the baseline at its own, one exponent.
+
+    Empty where the baseline was not run at a rate of its own.
+
+    Args:
+        runs: as for `multipliers`.
+        baseline: the label at the rate of all.
+        target: as for `multipliers`.
+    """
+    base = baseline + OWN
+    if base not in set(runs["label"]):
+        return []
+    return [
+        replace(found, model=BOTH_OWN)
+        for found in multipliers(runs, base, target)
+        if found.model == SHARED and found.label.endswith(OWN)
+    ]
 
 
 def _of_label(

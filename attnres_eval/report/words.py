@@ -4,7 +4,7 @@ import pandas as pd
 
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import CONFIDENCE
-from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.multiplier import BOTH_OWN, SHARED
 from attnres_eval.cost import PFLOPS_DAY, matrix_parameters
 from attnres_eval.labels import own_base, split_label
 from attnres_eval.report.plot_compare import short_count
@@ -85,11 +85,24 @@ def at_own_rate(multipliers: pd.DataFrame, variant: str) -> str:
     first, own = main_row(multipliers, variant), main_row(multipliers, others[0])
     sure = f"95% interval {interval(own)}" if has_interval(own) else "no interval"
     text = f" {label_title(others[0])}: {own['multiplier']:.2f} times ({sure})"
+    fair = _over_own(multipliers, others[0])
     if not has_interval(first) or not has_interval(own):
-        return f"{text}."
+        return f"{text}.{fair}"
     if verdict(first) == verdict(own):
-        return f"{text}, which {verdict(own)} too."
-    return f"{text}, which {verdict(own)}: the learning rate decides."
+        return f"{text}, which {verdict(own)} too.{fair}"
+    return f"{text}, which {verdict(own)}: the learning rate decides.{fair}"
+
+
+def _over_own(multipliers: pd.DataFrame, label: str) -> str:
+    """The same over the baseline at its own rate; empty where that was not run."""
+    rows = of_model(multipliers, BOTH_OWN)
+    rows = rows[(rows["variant"] == label) & rows["multiplier"].notna()]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    sure = f"95% interval {interval(row)}" if has_interval(row) else "no interval"
+    said = f", which {verdict(row)}" if has_interval(row) else ""
+    return f" Over the baseline at its own rate too: {row['multiplier']:.2f} times ({sure}){said}."
 
 
 def multiplier_sentences(results: Results, multipliers: pd.DataFrame) -> list[str]:

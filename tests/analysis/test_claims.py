@@ -24,7 +24,7 @@ from attnres_eval.analysis.claims import (
     verdict,
 )
 from attnres_eval.analysis.collect import Results, collect
-from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.multiplier import BOTH_OWN, SHARED
 from attnres_eval.report.words_published import CLAIMS
 from attnres_eval.study import Study
 
@@ -96,6 +96,7 @@ def test_rows_are_those_with_an_interval_of_attnres(results: Results) -> None:
         ("full_attnres", SHARED, 1.1, 1.05, 1.3),
         ("block_attnres", SHARED, 1.1, 1.05, 1.3),
         ("block_attnres", "free exponents", 1.2, 1.1, 1.3),
+        ("block_attnres", BOTH_OWN, 1.02, 0.9, 1.1),
         ("attnres8", SHARED, 1.1, NAN, NAN),
         ("block_attnres_x2", SHARED, 0.8, 0.7, 0.9),
     )
@@ -121,13 +122,15 @@ def test_rows_are_those_with_an_interval_of_attnres(results: Results) -> None:
     assert list(found.columns) == COLUMNS
     assert list(zip(found["variant"], found["estimate"], found["verdict"], strict=True)) == [
         ("block_attnres", 1.1, REPRODUCED),
+        ("block_attnres", 1.02, NOT_REPRODUCED),
         ("full_attnres", 0.2, REPRODUCED),
         ("block_attnres", 0.2, NO_GAIN),
         ("attnres8", 0.5, REPRODUCED),
         ("block_attnres", 0.02, NOT_REPRODUCED),
     ]
     assert list(found["size"].dropna()) == [last, last, first]
-    assert list(found["ci_low"]) == [1.05, 0.1, 0.1, 0.4, 0.01]
+    assert found["measure"].nunique() == 5
+    assert list(found["ci_low"]) == [1.05, 0.9, 0.1, 0.1, 0.4, 0.01]
     empty = claims_table(results, multipliers[:0], gains[:0], growth[:0], slopes[:0])
     other = results.study.model_copy(update={"baseline": "mhc"})
     over_another = claims_table(replace(results, study=other), multipliers, gains, growth, slopes)

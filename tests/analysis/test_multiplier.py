@@ -7,11 +7,13 @@ from scipy import optimize
 
 from attnres_eval.analysis.coverage import Noise, estimate_noise, simulate_coverage
 from attnres_eval.analysis.multiplier import (
+    BOTH_OWN,
     FREE,
     IRREDUCIBLE,
     PER_PAIR,
     SHARED,
     Multiplier,
+    at_own_rates,
     multipliers,
 )
 
@@ -183,6 +185,19 @@ def test_noise_is_told_apart() -> None:
     assert noise is not None
     assert noise.own == pytest.approx(0.003, rel=0.1)
     assert noise.common == pytest.approx(0.01, rel=0.15)
+
+
+def test_own_rates_are_compared_with_the_baseline_at_its_own() -> None:
+    data = runs()
+    assert at_own_rates(data, "base") == []
+    names = {"base": "base_own", "good": "good_own", "bad": "mid"}
+    own = data.assign(label=data["label"].map(names), loss=0.9 * data["loss"])
+    both = pd.concat([data, own], ignore_index=True)
+    (found,) = at_own_rates(both, "base")
+    assert (found.label, found.model) == ("good_own", BOTH_OWN)
+    assert found.value == pytest.approx(TRUTH["good"])
+    over_common = by_key(multipliers(both, "base"))["good_own", SHARED]
+    assert over_common.value > 2 * found.value
 
 
 def test_a_run_that_diverged_is_no_noise() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.multiplier import BOTH_OWN, SHARED
 from attnres_eval.report import words
 from attnres_eval.report.wording import listed
 from attnres_eval.report.words_published import published_comparison
@@ -121,6 +121,14 @@ def test_own_rate_stands_beside_the_headline(
     assert text.startswith("Block AttnRes saves compute here")
     assert f" Block AttnRes at its own rate: {'1.10 times' if said[0] != '1' else ''}" in text
     assert text.endswith(said)
+    fair = multiplier_row(
+        variant="block_attnres_own", model=BOTH_OWN, multiplier=1.02, ci_low=0.9, ci_high=1.2
+    )
+    whole = words.headline(analysed().results, pd.concat([table, fair]), "block_attnres")
+    assert whole == (
+        f"{text} Over the baseline at its own rate too: 1.02 times (95% interval 0.90 to 1.20),"
+        " which cannot be told from the baseline."
+    )
     several = pd.concat([table, multiplier_row(variant="block_attnres_x2")])
     assert "own rate" not in words.headline(analysed().results, several, "block_attnres")
     if not np.isnan(ends[0]):
