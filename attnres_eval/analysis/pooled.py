@@ -113,7 +113,9 @@ def _one_size(runs: pd.DataFrame, labels: list[str], baseline: str) -> pd.DataFr
         # Of one run: a difference has that of two.
         sd[label] = differences[label].std(ddof=1) / math.sqrt(2)
         df[label] = max(int(pairs[label]) - 1, 0)
-    error = sd.where(sd > ROUNDING * runs["loss"].mean()) * np.sqrt(2 / pairs.where(pairs > 0))
+    error: pd.Series = sd.where(sd > ROUNDING * runs["loss"].mean()) * np.sqrt(
+        2 / pairs.where(pairs > 0)
+    )
     comparisons = max(int((pairs.drop(baseline) > 0).sum()), 1)
     reach = error * df.map(t_quantile)
     reach_all = error * df.map(lambda own: t_quantile(own, comparisons))

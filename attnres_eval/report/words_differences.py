@@ -36,7 +36,7 @@ def _at_size(rows: pd.DataFrame, size: str, base: str) -> str:
             return ""
         return f"Size {size}: the runs bear no interval, so no difference from {base} is found."
     # A variant that stands apart has fewer degrees of freedom, of its own.
-    first = judged.loc[judged["df"].idxmax()]
+    first = judged.sort_values("df", ascending=False, kind="stable").iloc[0]
     text = (
         f"Size {size} (one run's noise {first['pooled_sd']:.2g} nats per token, estimated with"
         f" {counted(int(first['df']), 'degree')} of freedom):"
