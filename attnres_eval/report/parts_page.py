@@ -30,8 +30,8 @@ def parts_page(study: str, parts: Sequence[Part], headline: str | None) -> Page:
 
     It opens with sentence, number and picture of the part `headline`; where that has no finished
     run, or none is named, with those of the first part that has a multiplier, or else of the first
-    with a finished run. Opening and closing sections of the
-    parts' pages stand once, before and after the chapters.
+    with a finished run. Opening and closing sections of the parts' pages stand once, before and
+    after the chapters.
 
     Args:
         study: its name.
