@@ -55,7 +55,8 @@ def robustness_table(results: Results) -> pd.DataFrame:
             rest = runs[runs[column] != value]
             found.append(_rows(rest, baseline, {SHARED: f"without {column} {value}"}))
     found.append(_rows(runs, baseline, {PER_PAIR: PER_PAIR, FREE: FREE, IRREDUCIBLE: IRREDUCIBLE}))
-    found += [[_not_borne(runs, label)] for label in _without(found, IRREDUCIBLE)]
+    missing = _without(found, IRREDUCIBLE)
+    found.append(_not_borne(runs, missing) if missing else [])
     labels = list(dict.fromkeys(str(row["variant"]) for row in found[0]))
     found.append([_interpolated_row(runs, baseline, label) for label in labels])
     frame = pd.DataFrame([row for rows in found for row in rows], columns=COLUMNS)
@@ -79,8 +80,7 @@ def _rows(runs: pd.DataFrame, baseline: str, checks: dict[str, str]) -> list[dic
             "target_compute_flops": m.target * PFLOPS_DAY,
             "note": m.note,
         }
-        for m in multipliers(runs, baseline)
-        if m.model in checks
+        for m in multipliers(runs, baseline, models=checks)
     ]
 
 
@@ -91,13 +91,16 @@ def _without(found: list[list[dict[str, object]]], check: str) -> list[str]:
     return [str(row["variant"]) for row in found[0] if row["variant"] not in have]
 
 
-def _not_borne(runs: pd.DataFrame, label: str) -> dict[str, object]:
+def _not_borne(runs: pd.DataFrame, labels: list[str]) -> list[dict[str, object]]:
     try:
         objections = "; ".join(fit_irreducible(runs).objections)
     except NoFitError as error:
         objections = str(error)
     note = f"not borne by the data: {objections}"
-    return {"variant": label, "check": IRREDUCIBLE, "multiplier": math.nan, "note": note}
+    return [
+        {"variant": label, "check": IRREDUCIBLE, "multiplier": math.nan, "note": note}
+        for label in labels
+    ]
 
 
 def interpolated(pairs: pd.DataFrame) -> tuple[Array, int]:
