@@ -1,9 +1,11 @@
 """Whether a multiplier hangs on one size, one seed or the form of the fit.
 
 Each check is the multiplier again, from fewer runs or by another model; the first row is the
-result itself. Interpolation fits no curve at all: each run's loss is read on the line through the
-baseline's losses of the same seed, log loss over log compute, straight between neighbouring sizes.
-A loss beyond the baseline's least or greatest is read on the nearest piece, drawn on.
+result itself. A variant whose seeds stand apart (one of its runs diverged, say) is in the exponent
+that all variants share, so it is left out once too. Interpolation fits no curve at all: each run's
+loss is read on the line through the baseline's losses of the same seed, log loss over log compute,
+straight between neighbouring sizes. A loss beyond the baseline's least or greatest is read on the
+nearest piece, drawn on.
 """
 
 import math
@@ -25,6 +27,7 @@ from attnres_eval.analysis.multiplier import (
     multipliers,
     pair_runs,
 )
+from attnres_eval.analysis.pooled import apart_somewhere
 from attnres_eval.cost import PFLOPS_DAY
 
 RESULT = "result"
@@ -54,6 +57,10 @@ def robustness_table(results: Results) -> pd.DataFrame:
         for value in values if len(values) > 1 else ():
             rest = runs[runs[column] != value]
             found.append(_rows(rest, baseline, {SHARED: f"without {column} {value}"}))
+    for label in apart_somewhere(runs, baseline):
+        # Its runs are in the exponent that all variants share.
+        rest = runs[runs["label"] != label]
+        found.append(_rows(rest, baseline, {SHARED: f"without {label}, which stands apart"}))
     found.append(_rows(runs, baseline, {PER_PAIR: PER_PAIR, FREE: FREE, IRREDUCIBLE: IRREDUCIBLE}))
     missing = _without(found, IRREDUCIBLE)
     found.append(_not_borne(runs, missing) if missing else [])
