@@ -247,6 +247,11 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
         " in a triangle goes on. The row with a variant's name is the result (one exponent for"
         " all variants)"
         + ("; under it, the result at equal time in the place of equal FLOPs" if timed else "")
+        + (
+            "; under a label at its own rate, the result over the baseline at its own"
+            if OVER_OWN in set(rows["model"])
+            else ""
+        )
         + ("." if rows["main"].all() else "; rows under it: the same runs under other models.")
     )
     alt = f"Compute multipliers over {label_title(results.study.baseline)}: "

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.multiplier import BOTH_OWN, PER_PAIR, SHARED
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.report.build import study_figures
 from attnres_eval.report.plot_compare import (
@@ -27,7 +27,14 @@ from attnres_eval.report.plot_compare import (
 from attnres_eval.report.plot_paper import draw_downstream
 from attnres_eval.report.plot_scaling import Scaling, draw_scaling, power_label
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
-from attnres_eval.report.select import Curve, curves, of_model, primary_scores
+from attnres_eval.report.select import (
+    OVER_OWN,
+    Curve,
+    curves,
+    multiplier_rows,
+    of_model,
+    primary_scores,
+)
 from attnres_eval.report.style import DARK, LIGHT, styles
 
 LABELS = ["prenorm", "full_attnres", "block_attnres"]
@@ -315,6 +322,26 @@ def test_no_text_covers_another(analysed: Callable[..., Any]) -> None:
     scores = primary_scores(made.tables["benchmarks"])
     assert overlaps(draw_scores(scores, LABELS, LIGHT)) == []
     assert overlaps(draw_training(made.results.curves, LABELS, "prenorm", LIGHT)) == []
+
+
+def test_the_result_over_the_baselines_own_rate_is_a_result_of_its_own() -> None:
+    known = pd.DataFrame(
+        {
+            "variant": ["block_attnres_own"] * 3,
+            "model": [SHARED, PER_PAIR, BOTH_OWN],
+            "multiplier": [1.12, 1.13, 1.07],
+            "ci_low": [1.09, 1.04, 1.03],
+            "ci_high": [1.16, 1.22, 1.11],
+        }
+    )
+    shown = multiplier_rows(known, known.iloc[:0])
+    assert list(shown["row"]) == ["Block AttnRes at its own rate", OVER_OWN, PER_PAIR]
+    assert list(shown["main"]) == [True, True, False]
+    assert list(shown["multiplier"]) == [1.12, 1.07, 1.13]
+    axes = draw_multipliers(shown, None, LIGHT, ["prenorm", "block_attnres_own"]).axes[0]
+    weights = {tick.get_text(): tick.get_fontweight() for tick in axes.get_yticklabels()}
+    assert weights[OVER_OWN] == "normal"
+    assert weights["Block AttnRes at its own rate"] == "bold"
 
 
 def test_an_interval_far_wider_than_the_others_does_not_widen_the_axis() -> None:
