@@ -5,11 +5,13 @@ variant's mean gain over the baseline on tasks with a number of steps is set aga
 on all others, every task weighing the same.
 """
 
+import itertools
+
 import pandas as pd
 
 from attnres_eval.analysis.clustered import estimate
 from attnres_eval.analysis.collect import STEPS, Results
-from attnres_eval.analysis.paired import paired_differences, pairs
+from attnres_eval.analysis.paired import paired_differences
 
 METRIC = "acc"
 COLUMNS = [
@@ -41,13 +43,12 @@ def gains_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     scored = answers[answers["metric"] == METRIC]
-    for (size,), label, ours, theirs in pairs(results, scored, ["size"]):
-        tasks = {
-            str(task): paired_differences(part, theirs[theirs["task"] == task])
-            for task, part in ours.groupby("task", sort=False)
-        }
-        tasks = {task: part for task, part in tasks.items() if len(part)}
-        row = _row(tasks)
+    tasks: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
+    for size, task, _, label, difference in paired_differences(results, scored):
+        tasks.setdefault((size, label), {})[task] = difference
+    sizes = list(dict.fromkeys(size for size, _ in tasks))
+    for size, label in itertools.product(sizes, results.study.variants):
+        row = _row(tasks.get((size, label), {}))
         if row:
             rows.append({"variant": label, "size": size, "metric": METRIC} | row)
     return pd.DataFrame(rows, columns=COLUMNS)

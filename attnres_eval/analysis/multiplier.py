@@ -22,7 +22,7 @@ Models, each a row of the table:
 """
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -39,6 +39,8 @@ PER_PAIR = "shared exponent, per pair"
 FREE = "free exponents"
 IRREDUCIBLE = "shared exponent, irreducible loss"
 BOTH_OWN = "shared exponent, both at their own rates"
+MODELS = (SHARED, PER_PAIR, FREE, IRREDUCIBLE)
+"""Of `multipliers`, in the order of their rows."""
 
 MIN_SIZES = 3
 """Fewer sizes bear no interval."""
@@ -121,18 +123,24 @@ class Fits:
         return self._known[key]
 
 
-def multipliers(runs: pd.DataFrame, baseline: str, target: float | None = None) -> list[Multiplier]:
-    """Every label's multiplier over the baseline under every model.
+def multipliers(
+    runs: pd.DataFrame,
+    baseline: str,
+    target: float | None = None,
+    models: Collection[str] = MODELS,
+) -> list[Multiplier]:
+    """Every label's multiplier over the baseline under each model.
 
     Args:
         runs: finished runs with columns label, size, seed, compute, loss.
         baseline: the label to compare with.
         target: compute at which to compare; by default the largest that both the
             baseline's and the variant's runs reach.
+        models: those wanted; one that is left out costs nothing.
     """
     labels = [label for label in dict.fromkeys(runs["label"]) if label != baseline]
     fits = Fits(runs)
-    return [m for label in labels for m in _of_label(runs, fits, baseline, label, target)]
+    return [m for label in labels for m in _of_label(runs, fits, baseline, label, target, models)]
 
 
 def at_own_rates(
@@ -152,13 +160,18 @@ def at_own_rates(
         return []
     return [
         replace(found, model=BOTH_OWN)
-        for found in multipliers(runs, base, target)
-        if found.model == SHARED and found.label.endswith(OWN)
+        for found in multipliers(runs, base, target, models=[SHARED])
+        if found.label.endswith(OWN)
     ]
 
 
 def _of_label(
-    runs: pd.DataFrame, fits: Fits, baseline: str, label: str, wanted: float | None
+    runs: pd.DataFrame,
+    fits: Fits,
+    baseline: str,
+    label: str,
+    wanted: float | None,
+    models: Collection[str],
 ) -> list[Multiplier]:
     pairs = pair_runs(runs, baseline, label)
     ranges = [
@@ -235,14 +248,16 @@ def _of_label(
     def irreducible(seed: int) -> float:
         return fits.irreducible(seed).log_multiplier(label, baseline)
 
-    rows = [
-        row(SHARED, lambda: over_seeds(shared)),
-        row(PER_PAIR, over_pairs),
-        row(FREE, lambda: over_seeds(free)),
-    ]
-    if n_sizes >= MIN_SIZES and _irreducible_borne(fits):
-        rows.append(row(IRREDUCIBLE, lambda: over_seeds(irreducible)))
-    return rows
+    estimates: dict[str, Callable[[], tuple[float, Interval]]] = {
+        SHARED: lambda: over_seeds(shared),
+        PER_PAIR: over_pairs,
+        FREE: lambda: over_seeds(free),
+        IRREDUCIBLE: lambda: over_seeds(irreducible),
+    }
+    wanted_models = [model for model in MODELS if model in models]
+    if IRREDUCIBLE in wanted_models and not (n_sizes >= MIN_SIZES and _irreducible_borne(fits)):
+        wanted_models.remove(IRREDUCIBLE)
+    return [row(model, estimates[model]) for model in wanted_models]
 
 
 def _irreducible_borne(fits: Fits) -> bool:

@@ -54,18 +54,29 @@ MCNEMAR_COLUMNS = [
 ]
 
 
-def pairs(
-    results: Results, answers: pd.DataFrame, by: list[str]
-) -> Iterator[tuple[tuple[str, ...], str, pd.DataFrame, pd.DataFrame]]:
-    """Each group of answers: its keys, each variant in it, its rows and the baseline's."""
+def paired_differences(
+    results: Results, answers: pd.DataFrame
+) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
+    """Size, task, metric and variant of each pair with the baseline, and its differences.
+
+    The differences are questions by seeds that both have; a pair without any is left out.
+
+    Args:
+        results: for the baseline and the order of variants.
+        answers: rows of `attnres_eval.analysis.questions.answers`.
+    """
     study = results.study
-    for key, part in answers.groupby(by, sort=False):
+    for (size, task, metric), part in answers.groupby(["size", "task", "metric"], sort=False):
         own = dict(list(part.groupby("variant", sort=False)))
         if study.baseline not in own:
             continue
+        theirs = by_question(own[study.baseline])
         for label in study.variants:
             if label in own and label != study.baseline:
-                yield tuple(map(str, key)), label, own[label], own[study.baseline]
+                both = by_question(own[label]) - theirs
+                both = both.dropna(axis=1, how="all").dropna()
+                if both.size:
+                    yield str(size), str(task), str(metric), label, both
 
 
 def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
@@ -82,28 +93,21 @@ def paired_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
         answers: `attnres_eval.analysis.questions.answers`.
     """
     rows = []
-    for (size, task, metric), label, ours, theirs in pairs(
-        results, answers, ["size", "task", "metric"]
-    ):
-        difference = paired_differences(ours, theirs)
-        if len(difference):
-            about = {"task": task, "variant": label, "size": size, "metric": metric}
-            rows.append(about | _row(difference, metric))
-    rows += _pooled(results, answers)
+    pooled: dict[tuple[str, str], dict[str, dict[str, pd.DataFrame]]] = {}
+    for size, task, metric, label, difference in paired_differences(results, answers):
+        about = {"task": task, "variant": label, "size": size, "metric": metric}
+        rows.append(about | _row(difference, metric))
+        if metric in ("acc", *FINE):
+            pooled.setdefault((size, metric), {}).setdefault(label, {})[task] = difference
+    for (size, metric), of_label in pooled.items():
+        for label in filter(of_label.get, results.study.variants):
+            about = {"task": ALL_TASKS, "variant": label, "size": size, "metric": metric}
+            rows += [about | row for row in _pooled(of_label[label], metric)]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     single = frame["task"] != ALL_TASKS
     for _, part in frame[single].groupby(["size", "variant", "metric"]):
         frame.loc[part.index, "p_holm"] = holm(part["p"].tolist())
     return frame
-
-
-def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """Questions by seeds that both have, of the rows of one task and metric of `answers`.
-
-    Without a seed that both have there are no rows either.
-    """
-    both = (by_question(ours) - by_question(theirs)).dropna(axis=1, how="all").dropna()
-    return both if both.shape[1] else both.iloc[:0]
 
 
 def _row(
@@ -134,23 +138,14 @@ def _row(
     }
 
 
-def _pooled(results: Results, answers: pd.DataFrame) -> list[dict[str, object]]:
-    """Means over the tasks that have a metric, where there are several."""
-    rows = []
-    for (size, metric), label, ours, theirs in pairs(
-        results, answers[answers["metric"].isin(["acc", *FINE])], ["size", "metric"]
-    ):
-        tasks = {}
-        for task, part in ours.groupby("task", sort=False):
-            tasks[task] = paired_differences(part, theirs[theirs["task"] == task])
-        tasks = {task: part for task, part in tasks.items() if len(part)}
-        if len(tasks) < 2:
-            continue
-        joined = pd.concat(tasks, names=["task"]).dropna(axis=1)
-        if joined.shape[1]:
-            about = {"task": ALL_TASKS, "variant": label, "size": size, "metric": metric}
-            rows.append(about | _row(joined, metric, joined.index.get_level_values("task")))
-    return rows
+def _pooled(tasks: dict[str, pd.DataFrame], metric: str) -> list[dict[str, object]]:
+    """A row for the mean over the differences of several tasks; none where there is one task."""
+    if len(tasks) < 2:
+        return []
+    joined = pd.concat(tasks, names=["task"]).dropna(axis=1)
+    if not joined.shape[1]:
+        return []
+    return [_row(joined, metric, joined.index.get_level_values("task"))]
 
 
 def mcnemar_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
@@ -161,10 +156,7 @@ def mcnemar_table(results: Results, answers: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     right_or_wrong = answers[answers["metric"].isin(ACCURACY)]
-    for (size, task, metric), label, ours, theirs in pairs(
-        results, right_or_wrong, ["size", "task", "metric"]
-    ):
-        difference = paired_differences(ours, theirs)
+    for size, task, metric, label, difference in paired_differences(results, right_or_wrong):
         for seed in difference.columns:
             test = mcnemar(int((difference[seed] > 0).sum()), int((difference[seed] < 0).sum()))
             rows.append(

@@ -186,6 +186,18 @@ def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
         apart[label] = note
 
 
+def apart_somewhere(runs: pd.DataFrame, baseline: str) -> tuple[str, ...]:
+    """Variants that stand apart at some size.
+
+    Args:
+        runs: finished runs with columns label, size, seed, loss.
+        baseline: its label.
+    """
+    usable = runs[np.isfinite(runs["loss"].astype(float))]
+    found = [standing_apart(part, baseline) for _, part in usable.groupby("size", sort=False)]
+    return tuple(dict.fromkeys(label for apart in found for label in apart))
+
+
 def _apartness(runs: pd.DataFrame, label: str, whole: Spread) -> tuple[float, str]:
     """By luck alone, how often a variant's seeds would differ so much more than the others'."""
     others = additive_spread(runs[runs["label"] != label])

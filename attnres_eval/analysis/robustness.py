@@ -1,9 +1,11 @@
 """Whether a multiplier hangs on one size, one seed or the form of the fit.
 
 Each check is the multiplier again, from fewer runs or by another model; the first row is the
-result itself. Interpolation fits no curve at all: each run's loss is read on the line through the
-baseline's losses of the same seed, log loss over log compute, straight between neighbouring sizes.
-A loss beyond the baseline's least or greatest is read on the nearest piece, drawn on.
+result itself. A variant whose seeds stand apart (one of its runs diverged, say) is in the exponent
+that all variants share, so it is left out once too. Interpolation fits no curve at all: each run's
+loss is read on the line through the baseline's losses of the same seed, log loss over log compute,
+straight between neighbouring sizes. A loss beyond the baseline's least or greatest is read on the
+nearest piece, drawn on.
 """
 
 import math
@@ -25,6 +27,7 @@ from attnres_eval.analysis.multiplier import (
     multipliers,
     pair_runs,
 )
+from attnres_eval.analysis.pooled import apart_somewhere
 from attnres_eval.cost import PFLOPS_DAY
 
 RESULT = "result"
@@ -54,8 +57,13 @@ def robustness_table(results: Results) -> pd.DataFrame:
         for value in values if len(values) > 1 else ():
             rest = runs[runs[column] != value]
             found.append(_rows(rest, baseline, {SHARED: f"without {column} {value}"}))
+    for label in apart_somewhere(runs, baseline):
+        # Its runs are in the exponent that all variants share.
+        rest = runs[runs["label"] != label]
+        found.append(_rows(rest, baseline, {SHARED: f"without {label}, which stands apart"}))
     found.append(_rows(runs, baseline, {PER_PAIR: PER_PAIR, FREE: FREE, IRREDUCIBLE: IRREDUCIBLE}))
-    found += [[_not_borne(runs, label)] for label in _without(found, IRREDUCIBLE)]
+    missing = _without(found, IRREDUCIBLE)
+    found.append(_not_borne(runs, missing) if missing else [])
     labels = list(dict.fromkeys(str(row["variant"]) for row in found[0]))
     found.append([_interpolated_row(runs, baseline, label) for label in labels])
     frame = pd.DataFrame([row for rows in found for row in rows], columns=COLUMNS)
@@ -79,8 +87,7 @@ def _rows(runs: pd.DataFrame, baseline: str, checks: dict[str, str]) -> list[dic
             "target_compute_flops": m.target * PFLOPS_DAY,
             "note": m.note,
         }
-        for m in multipliers(runs, baseline)
-        if m.model in checks
+        for m in multipliers(runs, baseline, models=checks)
     ]
 
 
@@ -91,13 +98,16 @@ def _without(found: list[list[dict[str, object]]], check: str) -> list[str]:
     return [str(row["variant"]) for row in found[0] if row["variant"] not in have]
 
 
-def _not_borne(runs: pd.DataFrame, label: str) -> dict[str, object]:
+def _not_borne(runs: pd.DataFrame, labels: list[str]) -> list[dict[str, object]]:
     try:
         objections = "; ".join(fit_irreducible(runs).objections)
     except NoFitError as error:
         objections = str(error)
     note = f"not borne by the data: {objections}"
-    return {"variant": label, "check": IRREDUCIBLE, "multiplier": math.nan, "note": note}
+    return [
+        {"variant": label, "check": IRREDUCIBLE, "multiplier": math.nan, "note": note}
+        for label in labels
+    ]
 
 
 def interpolated(pairs: pd.DataFrame) -> tuple[Array, int]:

@@ -109,9 +109,7 @@ def task_multipliers_table(results: Results, scores: pd.DataFrame) -> pd.DataFra
     for task, part in gold.groupby("task", sort=False):
         if part["label"].nunique() < 2 or results.study.baseline not in set(part["label"]):
             continue
-        for found in multipliers(over_flops(part), results.study.baseline):
-            if found.model != SHARED:
-                continue
+        for found in multipliers(over_flops(part), results.study.baseline, models=[SHARED]):
             rows.append(
                 {
                     "task": task,

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from attnres_eval.analysis.axes import over_seconds
 from attnres_eval.analysis.claims import PUBLISHED_VARIANT
 from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.pooled import apart_somewhere
 from attnres_eval.analysis.questions import GOLD_BITS
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
@@ -35,6 +36,7 @@ from attnres_eval.report.plot_tasks import draw_paired, draw_task_scaling
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
 from attnres_eval.report.select import (
     AT_EQUAL_TIME,
+    OVER_OWN,
     curves,
     has_interval,
     headline_variant,
@@ -134,13 +136,16 @@ def _labels(results: Results) -> list[str]:
 def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Path) -> Figure:
     multipliers = of_model(tables["multipliers"])
     points = results.finished.rename(columns={"flops": "compute"})
+    labels, left_out = _with_curves(results, multipliers)
     scaling = Scaling(
-        labels=_labels(results),
+        labels=labels,
         baseline=results.study.baseline,
-        points=points[["run", "label", "compute", "loss"]],
-        curves=curves(tables["fits"]),
+        points=points.loc[points["label"].isin(labels), ["run", "label", "compute", "loss"]],
+        curves={label: curve for label, curve in curves(tables["fits"]).items() if label in labels},
         multipliers=multipliers.assign(target=multipliers["target_compute_flops"]),
         arrow=headline_variant(tables["multipliers"], results.study.variants),
+        report_labels=tuple(_labels(results)),
+        apart=apart_somewhere(results.finished, results.study.baseline),
     )
     base = label_title(results.study.baseline)
     caption = (
@@ -153,6 +158,8 @@ def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Pa
         if scaling.curves
         else "Each point is one run. The runs bear no fitted curve."
     ) + shared_names(scaling.labels)
+    if left_out:
+        caption += f" Not drawn: labels that ran at too few sizes for a curve ({len(left_out)})."
     alt = "Validation loss over training compute. " + words.headline(
         results, tables["multipliers"], scaling.arrow
     )
@@ -165,6 +172,17 @@ def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Pa
     )
 
 
+def _with_curves(results: Results, multipliers: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The labels of the scaling figure, and those left out: none that others with curves hide."""
+    known = {results.study.baseline, *multipliers.dropna(subset=["multiplier"])["variant"]}
+    labels = _labels(results)
+    if len(known) == 1:
+        return labels, []
+    return [label for label in labels if label in known], [
+        label for label in labels if label not in known and label in set(results.finished["label"])
+    ]
+
+
 def _timed(results: Results, tables: Tables) -> Scaling | None:
     """Loss over calibrated seconds; None where no variant has a multiplier over them."""
     arrow = headline_variant(tables["time_multipliers"], results.study.variants)
@@ -172,14 +190,18 @@ def _timed(results: Results, tables: Tables) -> Scaling | None:
         return None
     multipliers = of_model(tables["time_multipliers"])
     points = over_seconds(results.finished, tables["step_times"])
+    labels, _ = _with_curves(results, multipliers)
+    fitted = curves(tables["time_fits"], SECONDS_AXIS.unit)
     return Scaling(
-        labels=_labels(results),
+        labels=labels,
         baseline=results.study.baseline,
-        points=points[["run", "label", "compute", "loss"]],
-        curves=curves(tables["time_fits"], SECONDS_AXIS.unit),
+        points=points.loc[points["label"].isin(labels), ["run", "label", "compute", "loss"]],
+        curves={label: curve for label, curve in fitted.items() if label in labels},
         multipliers=multipliers.assign(target=multipliers["target_seconds"]),
         arrow=arrow,
         axis=SECONDS_AXIS,
+        report_labels=tuple(_labels(results)),
+        apart=apart_somewhere(results.finished, results.study.baseline),
     )
 
 
@@ -215,7 +237,8 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
     published = PRINTED_MULTIPLIER if PUBLISHED_VARIANT in set(rows["variant"]) else None
     findings = [
         f"{label_title(row['variant'])}"
-        f"{' ' + AT_EQUAL_TIME if row['model'] == AT_EQUAL_TIME else ''} {row['multiplier']:.2f}"
+        f"{' ' + row['model'] if row['model'] in (AT_EQUAL_TIME, OVER_OWN) else ''}"
+        f" {row['multiplier']:.2f}"
         + (f" ({words.interval(row)})" if has_interval(row) else " (no interval)")
         for _, row in rows[rows["main"]].iterrows()
     ]
@@ -224,6 +247,11 @@ def _multipliers(results: Results, tables: Tables, folder: Path) -> Figure | Non
         " in a triangle goes on. The row with a variant's name is the result (one exponent for"
         " all variants)"
         + ("; under it, the result at equal time in the place of equal FLOPs" if timed else "")
+        + (
+            "; under a label at its own rate, the result over the baseline at its own"
+            if OVER_OWN in set(rows["model"])
+            else ""
+        )
         + ("." if rows["main"].all() else "; rows under it: the same runs under other models.")
     )
     alt = f"Compute multipliers over {label_title(results.study.baseline)}: "

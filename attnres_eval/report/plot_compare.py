@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from attnres_eval.report.plot_scaling import WIDTH, draw_line, legend_columns, legend_inches
-from attnres_eval.report.select import AT_EQUAL_TIME, has_interval
+from attnres_eval.report.select import AT_EQUAL_TIME, OVER_OWN, has_interval
 from attnres_eval.report.style import Style, Theme, drawn_name, label_title, points, styles, themed
 
 WIDEST = 8.0
 """The multiplier axis ends at this factor; an interval that goes on ends in an arrow head."""
+MOST_OF_MEDIAN = 4.0
 PANEL_COLUMNS = 2
 
 
@@ -47,7 +48,7 @@ def draw_multipliers(
             _reference(axes, published, f"published {published:g}×", (0, (4, 3)), theme)
         axes.set_yticks(range(len(known)), [str(name) for name in known["row"]])
         for tick, main in zip(axes.get_yticklabels(), known["main"], strict=True):
-            bold = main and tick.get_text() != AT_EQUAL_TIME
+            bold = main and tick.get_text() not in (AT_EQUAL_TIME, OVER_OWN)
             tick.set_fontweight("bold" if bold else "normal")
         axes.set_ylim(len(known) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
@@ -63,8 +64,13 @@ def draw_multipliers(
 
 
 def multiplier_range(known: pd.DataFrame, published: float | None) -> tuple[float, float]:
-    """The ends of the multiplier axis: all dots and intervals, up to `WIDEST`."""
-    ends = [1.0, *known["multiplier"], *known["ci_low"].dropna(), *known["ci_high"].dropna()]
+    """The ends of the multiplier axis: all dots, and the intervals, up to `WIDEST`.
+
+    An interval that is several times as wide as the median one does not widen it.
+    """
+    wide = pd.Series(np.log((known["ci_high"] / known["ci_low"]).astype(float)))
+    shown = known[wide <= MOST_OF_MEDIAN * wide.median()]
+    ends = [1.0, *known["multiplier"], *shown["ci_low"], *shown["ci_high"]]
     ends += [] if published is None else [published]
     return max(min(ends) / 1.06, 1 / WIDEST), min(max(ends) * 1.06, WIDEST)
 

@@ -75,6 +75,16 @@ class Scaling:
     open_points: bool = False
     """Whether the points count compute in another convention than the curves."""
     axis: ComputeAxis = FLOPS_AXIS
+    report_labels: tuple[str, ...] = ()
+    """All labels of the report, so that colours are those of the other figures; by default those
+    of this one."""
+    apart: tuple[str, ...] = ()
+    """Labels whose seeds stand apart: their runs do not widen the lower panel."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The labels that looks are given to."""
+        return self.report_labels or tuple(self.labels)
 
 
 def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
@@ -84,7 +94,7 @@ def draw_scaling(scaling: Scaling, theme: Theme) -> Figure:
     variant's curve is the baseline's at `multiplier` times the compute.
     """
     with themed(theme):
-        looks = legend_looks(scaling.labels, scaling.labels, theme)
+        looks = legend_looks(scaling.labels, scaling.places, theme)
         below = not scaling.open_points and _has_multipliers(scaling)
         height = (6.6 if below else 4.9) + legend_inches(len(legend_names(scaling.labels)))
         figure = Figure(figsize=(WIDTH, height))
@@ -339,8 +349,9 @@ def implied_multipliers(base: Curve, points: pd.DataFrame) -> pd.Series:
 
 
 def multiplier_ends(scaling: Scaling) -> tuple[float, float]:
-    """The ends of the lower panel: all that it shows, up to `WIDEST_MULTIPLIER`."""
-    implied = implied_multipliers(scaling.curves[scaling.baseline], scaling.points)
+    """The ends of the lower panel: all but what stands apart, up to `WIDEST_MULTIPLIER`."""
+    alike = scaling.points[~scaling.points["label"].isin(scaling.apart)]
+    implied = implied_multipliers(scaling.curves[scaling.baseline], alike)
     shown = [1.0, *implied[np.isfinite(implied)]]
     rows = scaling.multipliers.dropna(subset=["multiplier"]) if scaling.same_everywhere else None
     for _, row in rows.iterrows() if rows is not None else ():

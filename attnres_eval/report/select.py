@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from attnres_eval.analysis.intervals import Array
-from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.multiplier import BOTH_OWN, SHARED
 from attnres_eval.analysis.questions import ACCURACY
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.report.style import label_title
@@ -93,12 +93,14 @@ def multiplier_summary(multipliers: pd.DataFrame, time_multipliers: pd.DataFrame
 
 
 AT_EQUAL_TIME = "at equal time"
+OVER_OWN = "over the baseline's own rate"
 
 
 def multiplier_rows(multipliers: pd.DataFrame, time_multipliers: pd.DataFrame) -> pd.DataFrame:
     """The rows of the figure of multipliers: each variant's results, then their checks.
 
-    A result at equal time stands under the one at equal FLOPs, and has no checks of its own here.
+    A result at equal time, or over the baseline at a rate of its own, stands under the one at
+    equal FLOPs and at the rate of all; the former has no checks of its own here.
 
     Returns:
         The columns of `multipliers`, `row` (the text beside the dot) and `main` (whether it is a
@@ -106,8 +108,8 @@ def multiplier_rows(multipliers: pd.DataFrame, time_multipliers: pd.DataFrame) -
     """
     timed = of_model(time_multipliers).assign(model=AT_EQUAL_TIME)
     rows = pd.concat([multipliers, timed[timed.columns.intersection(multipliers.columns)]])
-    rows = rows.dropna(subset=["multiplier"])
-    rows["main"] = rows["model"].isin([SHARED, AT_EQUAL_TIME])
+    rows = rows.dropna(subset=["multiplier"]).replace({"model": {BOTH_OWN: OVER_OWN}})
+    rows["main"] = rows["model"].isin([SHARED, AT_EQUAL_TIME, OVER_OWN])
     variants = list(dict.fromkeys(multipliers["variant"]))
     rows["place"] = rows["variant"].map(variants.index)
     rows = rows.sort_values(["place", "main"], ascending=[True, False], kind="stable")

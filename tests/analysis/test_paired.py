@@ -13,7 +13,7 @@ from attnres_eval.analysis.benchmarks import benchmarks_table
 from attnres_eval.analysis.collect import Results, collect
 from attnres_eval.analysis.mcnemar import holm
 from attnres_eval.analysis.paired import ALL_TASKS, mcnemar_table, paired_table
-from attnres_eval.analysis.questions import GOLD_BITS, answers
+from attnres_eval.analysis.questions import FINE, GOLD_BITS, answers
 from attnres_eval.analysis.steps import steps_table
 from attnres_eval.analysis.task_scaling import (
     run_scores,
@@ -60,6 +60,16 @@ def test_pooled_is_the_mean_over_tasks(results: Results) -> None:
     table = paired_table(results, answers(results)).set_index(["variant", "metric"])
     table = table.loc[("block_attnres", GOLD_BITS)].set_index("task")["difference"]
     assert table[ALL_TASKS] == pytest.approx(table.drop(ALL_TASKS).mean())
+
+
+def test_no_mean_is_taken_over_scores_of_another_kind(results: Results) -> None:
+    rows = answers(results)
+    normed = rows[rows["metric"] == "acc"].assign(metric="acc_norm")
+    table = paired_table(results, pd.concat([rows[rows["metric"] != "acc_norm"], normed]))
+    assert "acc_norm" in set(table["metric"])
+    pooled = table[table["task"] == ALL_TASKS]
+    # Over tasks without normed accuracy it would be one task's.
+    assert set(pooled["metric"]) == {"acc", *FINE}
 
 
 def test_differences_of_shares_end_where_shares_do(fabricated: Fabricated) -> None:

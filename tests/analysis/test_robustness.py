@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,23 @@ def test_an_irreducible_loss_that_is_borne_has_its_row(fabricated: Fabricated) -
     )
     table = robustness_table(collect(folder)).set_index(["variant", "check"])
     assert table.loc[("block_attnres", IRREDUCIBLE), "multiplier"] == pytest.approx(1.25, rel=0.02)
+
+
+def test_a_diverged_run_is_left_out_of_the_exponent_once(fabricated: Fabricated) -> None:
+    labels = ("prenorm", "full_attnres", "block_attnres", "muddformer")
+    results = collect(fabricated(study=make_study(labels=labels, n_sizes=4)))
+    checks = list(dict.fromkeys(robustness_table(results)["check"]))
+    assert not [check for check in checks if "apart" in check]
+    runs = results.runs.copy()
+    runs.loc[runs["run"] == "muddformer-d96-s1", "loss"] *= 1.4
+    table = robustness_table(replace(results, runs=runs))
+    rest = over_flops(runs[runs["label"] != "muddformer"])
+    expected = {m.label: m.value for m in multipliers(rest, "prenorm") if m.model == SHARED}
+    left_out = table[table["check"] == "without muddformer, which stands apart"]
+    assert dict(zip(left_out["variant"], left_out["multiplier"], strict=True)) == expected
+    assert set(expected) == {"full_attnres", "block_attnres"}
+    whole = table[table["check"] == RESULT].set_index("variant")["multiplier"]
+    assert whole["block_attnres"] != expected["block_attnres"]
 
 
 def pairs_of(compute_v: list[float], loss_v: list[float]) -> pd.DataFrame:

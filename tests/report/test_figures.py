@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,14 +14,27 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from attnres_eval.analysis.multiplier import SHARED
+from attnres_eval.analysis.multiplier import BOTH_OWN, PER_PAIR, SHARED
 from attnres_eval.cost import PFLOPS_DAY
 from attnres_eval.report.build import study_figures
-from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed, short_count
+from attnres_eval.report.plot_compare import (
+    draw_multipliers,
+    draw_scores,
+    draw_speed,
+    multiplier_range,
+    short_count,
+)
 from attnres_eval.report.plot_paper import draw_downstream
 from attnres_eval.report.plot_scaling import Scaling, draw_scaling, power_label
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
-from attnres_eval.report.select import Curve, curves, of_model, primary_scores
+from attnres_eval.report.select import (
+    OVER_OWN,
+    Curve,
+    curves,
+    multiplier_rows,
+    of_model,
+    primary_scores,
+)
 from attnres_eval.report.style import DARK, LIGHT, styles
 
 LABELS = ["prenorm", "full_attnres", "block_attnres"]
@@ -108,6 +122,42 @@ def test_scaling_bands_are_the_intervals_and_absent_without_one(
     without = scaling.multipliers.assign(ci_low=np.nan, ci_high=np.nan)
     upper = draw_scaling(scaling_of_points(scaling, without), LIGHT).axes[0]
     assert not [artist for artist in upper.get_children() if "band" in (artist.get_gid() or "")]
+
+
+def test_a_variant_that_stands_apart_does_not_squeeze_the_lower_panel(
+    analysed: Callable[..., Any],
+) -> None:
+    scaling = scaling_of(analysed(multipliers=TRUTH))
+    usual = draw_scaling(scaling, LIGHT).axes[1].get_ylim()
+    points = scaling.points.copy()
+    # The first of them has diverged.
+    points.loc[points.index[points["label"] == "full_attnres"][:1], "loss"] *= 1.4
+    changed = replace(scaling, points=points)
+    assert draw_scaling(changed, LIGHT).axes[1].get_ylim()[0] < usual[0]
+    apart = replace(changed, apart=("full_attnres",))
+    assert draw_scaling(apart, LIGHT).axes[1].get_ylim()[0] >= usual[0]
+    # In the upper one it is seen all the same.
+    low, high = draw_scaling(apart, LIGHT).axes[0].get_ylim()
+    assert low < points["loss"].max() < high
+
+
+def test_labels_without_a_curve_are_left_out_of_scaling_and_named_as_a_number(
+    analysed: Callable[..., Any],
+) -> None:
+    labels = ("prenorm", "full_attnres", "block_attnres", "mhc")
+    gone = [f"mhc-{size}-s{seed}" for size in ("d48", "d64") for seed in (0, 1, 2)]
+    made = analysed({"labels": labels}, missing=gone)
+    figures = study_figures(made.results, made.tables, made.folder / "figures")
+    svg = (made.folder / "figures" / "scaling.svg").read_text(encoding="utf-8")
+    assert "curve-full_attnres" in svg
+    assert "mhc" not in svg
+    caption = next(figure.caption for figure in figures if figure.name == "scaling")
+    assert "Not drawn: labels that ran at too few sizes for a curve (1)." in caption
+    # Where none has a curve, all are drawn.
+    single = analysed({"labels": labels, "n_sizes": 1})
+    figures = study_figures(single.results, single.tables, single.folder / "figures")
+    assert "points-mhc" in (single.folder / "figures" / "scaling.svg").read_text(encoding="utf-8")
+    assert "Not drawn" not in figures[0].caption
 
 
 def scaling_of_points(scaling: Scaling, multipliers: pd.DataFrame) -> Scaling:
@@ -272,6 +322,42 @@ def test_no_text_covers_another(analysed: Callable[..., Any]) -> None:
     scores = primary_scores(made.tables["benchmarks"])
     assert overlaps(draw_scores(scores, LABELS, LIGHT)) == []
     assert overlaps(draw_training(made.results.curves, LABELS, "prenorm", LIGHT)) == []
+
+
+def test_the_result_over_the_baselines_own_rate_is_a_result_of_its_own() -> None:
+    known = pd.DataFrame(
+        {
+            "variant": ["block_attnres_own"] * 3,
+            "model": [SHARED, PER_PAIR, BOTH_OWN],
+            "multiplier": [1.12, 1.13, 1.07],
+            "ci_low": [1.09, 1.04, 1.03],
+            "ci_high": [1.16, 1.22, 1.11],
+        }
+    )
+    shown = multiplier_rows(known, known.iloc[:0])
+    assert list(shown["row"]) == ["Block AttnRes at its own rate", OVER_OWN, PER_PAIR]
+    assert list(shown["main"]) == [True, True, False]
+    assert list(shown["multiplier"]) == [1.12, 1.07, 1.13]
+    axes = draw_multipliers(shown, None, LIGHT, ["prenorm", "block_attnres_own"]).axes[0]
+    weights = {tick.get_text(): tick.get_fontweight() for tick in axes.get_yticklabels()}
+    assert weights[OVER_OWN] == "normal"
+    assert weights["Block AttnRes at its own rate"] == "bold"
+
+
+def test_an_interval_far_wider_than_the_others_does_not_widen_the_axis() -> None:
+    known = rows(
+        variant=["full_attnres", "block_attnres", "prenorm"],
+        multiplier=[0.95, 1.2, 0.7],
+        ci_low=[0.9, 1.1, 0.1],
+        ci_high=[1.0, 1.3, 4.9],
+    )
+    low, high = multiplier_range(known, 1.25)
+    assert (low, high) == (pytest.approx(0.7 / 1.06), pytest.approx(1.3 * 1.06))
+    axes = draw_multipliers(known, 1.25, LIGHT, LABELS).axes[0]
+    heads = {str(line.get_marker()): list(np.asarray(line.get_xdata())) for line in axes.lines}
+    assert (heads["<"], heads[">"]) == ([low], [high])
+    # One alone is shown whole.
+    assert multiplier_range(known.iloc[2:], None)[0] == 1 / 8
 
 
 def test_fonts_are_ten_points_or_more(analysed: Callable[..., Any]) -> None:

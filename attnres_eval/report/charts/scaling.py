@@ -49,7 +49,7 @@ def scaling_chart(scaling: Scaling, losses: pd.DataFrame, timed: Scaling | None 
     if timed is not None:
         over_time = _data(timed, losses, ratio)
         data |= {f"{name}{TIME_SUFFIX}": rows for name, rows in over_time.items()}
-    looks = Looks.of_legend(scaling.labels, scaling.labels)
+    looks = Looks.of_legend(scaling.labels, scaling.places)
     panels = [panel(_losses(scaling, looks), height=330)]
     if scaling.curves and scaling.baseline in scaling.curves and len(scaling.points):
         panels.append(panel(_multipliers(scaling, looks), height=170))
@@ -260,7 +260,7 @@ def _multipliers(scaling: Scaling, looks: Looks) -> list[alt.Chart]:
             tooltip=told,
         ),
         layers.points(
-            layers.rows("runs", *layers.known("implied")),
+            layers.rows("runs", f"inrange(datum.implied, [{low!r}, {high!r}])"),
             looks,
             65,
             x=x,
