@@ -30,7 +30,13 @@ from attnres_eval.report.legend import shared_names
 from attnres_eval.report.output import contents, drawn, for_page, themes
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
 from attnres_eval.report.plot_differences import draw_differences
-from attnres_eval.report.plot_scaling import MOST_BANDS, SECONDS_AXIS, Scaling, draw_scaling
+from attnres_eval.report.plot_scaling import (
+    MOST_BANDS,
+    SECONDS_AXIS,
+    Scaling,
+    beyond_panel,
+    draw_scaling,
+)
 from attnres_eval.report.plot_steps import draw_steps
 from attnres_eval.report.plot_tasks import draw_paired, draw_task_scaling
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
@@ -160,6 +166,7 @@ def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Pa
     ) + shared_names(scaling.labels)
     if left_out:
         caption += f" Not drawn: labels that ran at too few sizes for a curve ({len(left_out)})."
+    caption += _beyond(scaling)
     alt = "Validation loss over training compute. " + words.headline(
         results, tables["multipliers"], scaling.arrow
     )
@@ -170,6 +177,12 @@ def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Pa
         folder,
         lambda: scaling_chart(scaling, tables["losses"], timed),
     )
+
+
+def _beyond(scaling: Scaling) -> str:
+    """What a caption says of runs that the lower panel does not show."""
+    found = [f"{label_title(label)} ({n})" for label, n in beyond_panel(scaling).items()]
+    return f" Runs beyond the lower panel: {listed(found)}." if found else ""
 
 
 def _with_curves(results: Results, multipliers: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -216,7 +229,7 @@ def _time_scaling(
     caption = (
         "The same runs and fits with time in the place of FLOPs: a run's tokens times the"
         " calibrated seconds per token of its variant and size. To be read as the figure over"
-        f" compute. {words_time.machine_sentence(results)}"
+        f" compute. {words_time.machine_sentence(results)}{_beyond(scaling)}"
     )
     alt = "Validation loss over training time. " + " ".join(
         words_time.multiplier_sentences(results, tables["time_multipliers"])

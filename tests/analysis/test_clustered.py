@@ -74,6 +74,16 @@ def test_nothing_is_claimed_without_spread() -> None:
     assert not estimate(drawn(), np.zeros(40)).questions.interval.exists
 
 
+def test_a_mean_that_cancels_is_zero() -> None:
+    """Tenths have no exact float: their sum in order leaves 2.8e-17 or so."""
+    scores = np.array([[0.1], [0.2], [-0.3], [0.3], [-0.1], [-0.2]])
+    assert scores.mean() != 0
+    found = estimate(scores, np.arange(6)).questions
+    assert (found.mean, found.p_value) == (0, 1)
+    assert estimate(scores * 1e-15, np.arange(6)).questions.mean == 0
+    assert estimate(scores + 1e-9, np.arange(6)).questions.mean == pytest.approx(1e-9, rel=1e-3)
+
+
 def test_p_value_agrees_with_the_interval() -> None:
     parts = (Part(0.01, 50), Part(0.004, 2))
     edge = Estimate(0.0, parts).interval.high

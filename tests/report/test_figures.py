@@ -25,7 +25,7 @@ from attnres_eval.report.plot_compare import (
     short_count,
 )
 from attnres_eval.report.plot_paper import draw_downstream
-from attnres_eval.report.plot_scaling import Scaling, draw_scaling, power_label
+from attnres_eval.report.plot_scaling import Scaling, beyond_panel, draw_scaling, power_label
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
 from attnres_eval.report.select import (
     OVER_OWN,
@@ -134,11 +134,26 @@ def test_a_variant_that_stands_apart_does_not_squeeze_the_lower_panel(
     points.loc[points.index[points["label"] == "full_attnres"][:1], "loss"] *= 1.4
     changed = replace(scaling, points=points)
     assert draw_scaling(changed, LIGHT).axes[1].get_ylim()[0] < usual[0]
+    assert beyond_panel(scaling) == {}
     apart = replace(changed, apart=("full_attnres",))
+    assert beyond_panel(apart) == {"full_attnres": 1}
+    # A loss that the baseline never comes to is worth endlessly much compute.
+    points.loc[points.index[points["label"] == "block_attnres"], "loss"] *= 0.01
+    assert beyond_panel(apart)["block_attnres"] == (points["label"] == "block_attnres").sum()
+    points.loc[points.index[points["label"] == "block_attnres"], "loss"] /= 0.01
     assert draw_scaling(apart, LIGHT).axes[1].get_ylim()[0] >= usual[0]
     # In the upper one it is seen all the same.
     low, high = draw_scaling(apart, LIGHT).axes[0].get_ylim()
     assert low < points["loss"].max() < high
+
+
+def test_captions_count_the_runs_beyond_the_lower_panel(analysed: Callable[..., Any]) -> None:
+    made = analysed(multipliers=TRUTH)
+    runs = made.results.runs
+    runs.loc[runs.index[runs["label"] == "full_attnres"][:2], "loss"] *= 2
+    figures = study_figures(made.results, made.tables, made.folder / "figures")
+    captions = {figure.name: figure.caption for figure in figures}
+    assert captions["scaling"].endswith("Runs beyond the lower panel: Full AttnRes (2).")
 
 
 def test_labels_without_a_curve_are_left_out_of_scaling_and_named_as_a_number(
