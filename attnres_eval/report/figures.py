@@ -50,6 +50,7 @@ from attnres_eval.report.select import (
     of_model,
     primary_scores,
 )
+from attnres_eval.report.speed import speed_caption, speed_findings, speed_rows
 from attnres_eval.report.style import THEMES, Theme, label_title
 from attnres_eval.report.wording import counted, listed
 from attnres_eval.report.words_differences import at_largest_size, difference_headline
@@ -391,8 +392,9 @@ def _differences(results: Results, tables: Tables, folder: Path) -> Figure | Non
         " of the same seed. Thick bars are 95% intervals with one noise pooled over all variants,"
         " thin ones hold for all variants at once; an open dot has no interval, and a triangle at"
         " the edge stands for the number beside it."
-        f"{' At one learning rate for all.' if words.one_rate(results.study) else ''} Time and"
-        " memory are readings of this implementation on this processor."
+        f"{' At one learning rate for all.' if words.one_rate(results.study) else ''}"
+        f" {'Time' if results.calibration is None else 'Calibrated time'} and memory are readings"
+        " of this implementation on this processor."
     )
     alt = difference_headline(results, tables["differences"]) or (
         f"Differences to {label_title(base)} of {counted(len(rows), 'variant')}, without intervals."
@@ -433,17 +435,11 @@ def _training(results: Results, folder: Path) -> Figure | None:
 
 
 def _speed(results: Results, tables: Tables, folder: Path) -> Figure | None:
-    parameters = results.runs.groupby(["label", "size"])["parameters"].first()
-    cells = tables["cells"].dropna(subset=["relative_speed"]).copy()
+    cells, times = tables["cells"], tables["step_times"]
+    rows = speed_rows(results, cells, times)
     # At one size the figure of differences has it all.
-    if cells["size"].nunique() < 2:
+    if rows["size"].nunique() < 2:
         return None
-    keys = pd.MultiIndex.from_frame(cells[["variant", "size"]])
-    cells["parameters"] = parameters.reindex(keys).to_numpy()
-    caption = (
-        "Training tokens per second over the baseline's at the same size and seed, mean over"
-        " seeds. Clock readings of this implementation on this processor."
-    )
-    alt = " ".join(words.speed_sentences(results, tables["cells"])[1:]) or "Baseline only."
-    figure = Figure("speed", "Training speed", caption, alt)
-    return save_figure(figure, lambda theme: draw_speed(cells, _labels(results), theme), folder)
+    alt = " ".join(speed_findings(results, cells, times)) or "Baseline only."
+    figure = Figure("speed", "Training speed", speed_caption(times, results.study.baseline), alt)
+    return save_figure(figure, lambda theme: draw_speed(rows, _labels(results), theme), folder)

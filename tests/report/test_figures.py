@@ -234,6 +234,9 @@ def test_scores_have_a_panel_a_task_with_its_chance_line(analysed: Callable[...,
     figure = draw_scores(scores, LABELS, LIGHT)
     panels = {axes.get_title().split("\n")[0]: axes for axes in figure.axes if axes.get_visible()}
     assert set(panels) == {"arc_easy", "piqa", "boolq"}
+    # A label without a score has no empty row.
+    some = draw_scores(scores[scores["variant"] != "full_attnres"], LABELS, LIGHT).axes[0]
+    assert [tick.get_text() for tick in some.get_yticklabels()] == ["PreNorm", "Block AttnRes"]
     for _, row in scores.iterrows():
         task, label = row["task"], row["variant"]
         assert drawn(panels[task], f"dot-{label}").get_xdata() == [row["score"]]
@@ -273,17 +276,27 @@ def test_smoothing_windows_are_odd(steps: int, window: int) -> None:
 
 
 def test_speed_has_a_line_a_variant() -> None:
-    cells = pd.DataFrame(
+    speeds = pd.DataFrame(
         {
             "variant": ["prenorm", "block_attnres", "block_attnres"],
             "parameters": [1000, 5000, 1000],
             "relative_speed": [1.0, 0.8, 0.7],
+            "ci_low": [np.nan, 0.6, 0.65],
+            "ci_high": [np.nan, 1.5, 0.75],
         }
     )
-    axes = draw_speed(cells, LABELS, LIGHT).axes[0]
+    figure = draw_speed(speeds, LABELS, LIGHT)
+    axes = figure.axes[0]
     line = drawn(axes, "speed-block_attnres")
     assert list(line.get_xdata()) == [1000, 5000]
     assert list(line.get_ydata()) == [0.7, 0.8]
+    bars = {tuple(one.get_ydata()) for one in axes.lines if len(set(one.get_xdata())) == 1}
+    assert bars >= {(0.6, 1.5), (0.65, 0.75)}
+    assert axes.get_ylim()[1] > 1.5
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "PreNorm",
+        "Block AttnRes",
+    ]
 
 
 def test_downstream_without_questions_has_no_bar() -> None:
