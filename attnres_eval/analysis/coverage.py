@@ -90,8 +90,9 @@ def simulate_coverage(
 ) -> dict[tuple[str, str], Coverage]:
     """Coverage of the intervals over seeds and over pairs, by (label, model).
 
-    The design is every label at every size with every seed of `runs`; the truth is the shared
-    exponent model fitted to them. A draw whose exponent is not positive counts as a miss.
+    The design is every label that ran at all sizes of the baseline, with every seed of `runs`; the
+    truth is the shared exponent model fitted to them. A draw whose exponent is not positive counts
+    as a miss.
 
     Args:
         runs: finished runs with columns label, size, seed, compute, loss.
@@ -101,34 +102,32 @@ def simulate_coverage(
         noise: what to draw; estimated from the runs by default.
 
     Returns:
-        Empty where there is no fit, no run of the baseline, no noise estimate, one seed, or fewer
-        than two sizes.
+        Nothing for a label that lacks a size. Empty where there is no fit, no run of the baseline,
+        no noise estimate, one seed, or fewer than two sizes.
     """
     noise = noise or estimate_noise(runs, baseline)
     try:
         truth = fit_power(runs)
     except NoFitError:
         return {}
+    if baseline not in truth.labels:
+        return {}
     computes = runs.pivot_table(index="label", columns="size", values="compute")
-    computes = computes.reindex(truth.labels).dropna(axis=1)
+    computes = computes.loc[:, computes.loc[baseline].notna()].reindex(truth.labels).dropna()
     n_seeds = runs["seed"].nunique()
-    if (
-        noise is None
-        or baseline not in truth.labels
-        or n_seeds < 2
-        or computes.shape[1] < 2
-        or noise.own == 0
-    ):
+    if noise is None or n_seeds < 2 or computes.shape[1] < 2 or noise.own == 0:
         return {}
     x = np.log(computes.to_numpy(np.float64))
+    labels = list(computes.index)
+    log_a = truth.log_a[[truth.labels.index(label) for label in labels]]
     draws = min(draws, max(LEAST_DRAWS, MOST_LOSSES // (n_seeds * x.size)))
-    drawn = Drawn(x, truth.log_a, truth.alpha, noise, n_seeds, draws)
-    b = truth.labels.index(baseline)
+    drawn = Drawn(x, log_a, truth.alpha, noise, n_seeds, draws)
+    b = labels.index(baseline)
     covered: dict[tuple[str, str], Coverage] = {}
-    for v, label in enumerate(truth.labels):
+    for v, label in enumerate(labels):
         if v == b:
             continue
-        true_log = float((truth.log_a[b] - truth.log_a[v]) / truth.alpha)
+        true_log = float((log_a[b] - log_a[v]) / truth.alpha)
         for model, estimates in drawn.log_multipliers(b, v, targets[label]).items():
             inside = estimates.holds(true_log)
             share = float(np.mean(inside))

@@ -173,7 +173,10 @@ def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Pa
 
 
 def _with_curves(results: Results, multipliers: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The labels of the scaling figure, and those left out: none that others with curves hide."""
+    """The labels of the scaling figure, and those left out for want of sizes.
+
+    None is left out where no label has a curve.
+    """
     known = {results.study.baseline, *multipliers.dropna(subset=["multiplier"])["variant"]}
     labels = _labels(results)
     if len(known) == 1:

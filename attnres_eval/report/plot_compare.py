@@ -15,6 +15,7 @@ from attnres_eval.report.style import Style, Theme, drawn_name, label_title, poi
 WIDEST = 8.0
 """The multiplier axis ends at this factor; an interval that goes on ends in an arrow head."""
 MOST_OF_MEDIAN = 4.0
+"""An interval wider than so many median ones, in log, does not widen the axis."""
 PANEL_COLUMNS = 2
 
 

@@ -59,7 +59,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         shown("multipliers"),
         [
             *_summary(multipliers, timed),
-            view("multipliers", multipliers),
+            view("multipliers", _known(multipliers)),
             view("fits", tables["fits"]),
         ]
         if variant
@@ -228,7 +228,12 @@ def _summary(multipliers: pd.DataFrame, timed: pd.DataFrame) -> list[Table]:
     """Both multipliers side by side; none where times were not calibrated."""
     if not timed["multiplier"].notna().any():
         return []
-    return [view("summary", multiplier_summary(multipliers, timed))]
+    return [view("summary", multiplier_summary(_known(multipliers), timed))]
+
+
+def _known(multipliers: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a multiplier: a sentence names the labels without."""
+    return multipliers.dropna(subset=["multiplier"])
 
 
 def _tiles(machine: Machine) -> str:

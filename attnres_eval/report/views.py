@@ -66,6 +66,7 @@ VIEWS = {
             "Extrapolated": "extrapolated",
             "Note": "note",
         },
+        folded_when_long=True,
     ),
     "robustness": View(
         "Checks of the multiplier: fewer runs, other models",

@@ -180,6 +180,17 @@ def test_coverage_shows_what_a_held_exponent_leaves_out() -> None:
     assert 0 < simulated["good", SHARED].error < 0.01
 
 
+def test_a_label_without_all_sizes_takes_no_coverage_from_the_others() -> None:
+    data = runs()
+    first = data["size"] == data["size"].iloc[0]
+    lone = data[first & (data["label"] == "bad")].assign(label="lone")
+    targets = dict.fromkeys(("good", "bad", "lone"), 2e13)
+    noise = Noise(0.004, 0.01)
+    simulated = simulate_coverage(pd.concat([data, lone]), "base", targets, noise=noise)
+    assert simulated == simulate_coverage(data, "base", targets, noise=noise)
+    assert {label for label, _ in simulated} == {"good", "bad"}
+
+
 def test_noise_is_told_apart() -> None:
     noise = estimate_noise(runs(n_sizes=6, n_seeds=60, own=0.003, common=0.01), "base")
     assert noise is not None

@@ -103,6 +103,22 @@ def test_missing_runs_are_holes(fabricated: Callable[..., Path]) -> None:
     assert all(value for run, value in losses.items() if run != "block_attnres-d32-s0")
 
 
+def test_labels_without_a_multiplier_have_a_sentence_and_no_rows(
+    fabricated: Callable[..., Path],
+) -> None:
+    study = make_study(labels=("prenorm", "full_attnres", "block_attnres", "mhc"))
+    gone = [f"mhc-{size}-s{seed}" for size in ("d48", "d64") for seed in (0, 1, 2)]
+    build_report(folder := fabricated(study=study, missing=gone))
+    found = (folder / "report.md").read_text(encoding="utf-8")
+    section = found.split("## Compute multipliers")[1].split("\n## ")[0]
+    assert "mHC: no multiplier (one size" in section
+    table = section.split("Compute multipliers by variant and fit model")[1]
+    rows = table.split("\n\n")[1].splitlines()[2:]
+    assert {row.split(" | ")[0] for row in rows} == {"| Full AttnRes", "| Block AttnRes"}
+    # One label's want of sizes does not take the others' coverage.
+    assert not [row for row in rows if "shared exponent |" in row and "| – |" in row]
+
+
 @pytest.mark.parametrize(
     "shape",
     [
