@@ -393,8 +393,11 @@ def _differences(results: Results, tables: Tables, folder: Path) -> Figure | Non
         " thin ones hold for all variants at once; an open dot has no interval, and a triangle at"
         " the edge stands for the number beside it."
         f"{' At one learning rate for all.' if words.one_rate(results.study) else ''}"
-        f" {'Time' if results.calibration is None else 'Calibrated time'} and memory are readings"
-        " of this implementation on this processor."
+        + (
+            " Time and memory were read off the runs, beside whatever else the processor did."
+            if results.calibration is None
+            else " Time is calibrated, memory was read off the runs."
+        )
     )
     alt = difference_headline(results, tables["differences"]) or (
         f"Differences to {label_title(base)} of {counted(len(rows), 'variant')}, without intervals."
