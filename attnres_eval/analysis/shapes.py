@@ -5,7 +5,9 @@ A study whose sizes cost the baseline the same FLOPs and differ in depth is one 
 `attnres_eval.analysis.pooled`. Over the depths, its slope is that of the least-squares line of the
 seeds' mean differences over log2 of the number of blocks: nats per token for each doubling. One
 run's noise is taken to be the same at all depths too, so that the slope's interval rests on the
-residuals of every depth; runs of different depths share nothing else.
+residuals of every depth; runs of different depths share nothing else. A variant that stands apart
+at a depth (a run diverged) is left out of that, and its slope has the interval of its own pairs,
+whose spread may differ by depth (Welch, Satterthwaite).
 """
 
 import math
@@ -15,7 +17,7 @@ import pandas as pd
 
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import t_quantile
-from attnres_eval.analysis.pooled import additive_spread
+from attnres_eval.analysis.pooled import additive_spread, standing_apart
 from attnres_eval.study import Study
 
 MIN_DEPTHS = 3
@@ -107,16 +109,23 @@ def shape_slopes_table(results: Results, shapes: pd.DataFrame) -> pd.DataFrame:
 
     `slope` is the change of the difference to the baseline by a doubling of depth, nats per token,
     with a 95% interval; below 0 the variant gains with depth. `best_n_layers` is the depth of the
-    least mean loss.
+    least mean loss. `pooled_sd` is one run's noise; of a variant that stands apart at some depth,
+    of its own runs.
 
     Args:
         results: of the study.
         shapes: `shapes_table`.
     """
+    baseline = results.study.baseline
     runs = results.finished[np.isfinite(results.finished["loss"].astype(float))]
-    spreads = [additive_spread(part) for _, part in runs.groupby("size")]
+    spreads, apart = [], set()
+    for _, part in runs.groupby("size"):
+        beside = set(standing_apart(part, baseline))
+        spreads.append(additive_spread(part[~part["label"].isin(beside)]))
+        apart |= beside
     df = sum(spread.df for spread in spreads)
-    sd = math.sqrt(sum(spread.squares for spread in spreads) / df) if df else math.nan
+    pooled = sum(spread.squares for spread in spreads) / df if df else math.nan
+    losses = runs.pivot(index=["size", "seed"], columns="label", values="loss")
     rows = []
     for label in dict.fromkeys(shapes["variant"]):
         own = shapes[shapes["variant"] == label]
@@ -126,21 +135,41 @@ def shape_slopes_table(results: Results, shapes: pd.DataFrame) -> pd.DataFrame:
             "n_depths": len(own),
             "best_n_layers": best["n_layers"],
             "best_nats_per_token": best["nats_per_token"],
-            "pooled_sd": sd,
+            "pooled_sd": math.sqrt(pooled),
             "df": df,
         }
         paired = own.dropna(subset=["difference"])
         if len(paired) >= MIN_DEPTHS:
-            row |= _slope(paired, sd, df)
+            pairs = (losses[label] - losses[baseline]).dropna().groupby("size")
+            own_variance = pairs.var() if label in apart else None
+            row |= _slope(paired, pooled, df, own_variance)
         rows.append(row)
     return pd.DataFrame(rows, columns=SLOPE_COLUMNS)
 
 
-def _slope(rows: pd.DataFrame, sd: float, df: int) -> dict[str, float]:
+def _slope(
+    rows: pd.DataFrame, pooled: float, df: float, own_variance: pd.Series | None
+) -> dict[str, float]:
+    """The slope with its interval.
+
+    Args:
+        rows: of a variant in `shapes_table`.
+        pooled: variance of one run.
+        df: degrees of freedom of `pooled`.
+        own_variance: of the variant's paired differences by size, in the place of the pooled one.
+    """
     x = np.log2(rows["n_layers"].to_numpy(np.float64))
     weights = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
     slope = float(weights @ rows["difference"].to_numpy(np.float64))
-    # A difference of means over n seeds has variance 2 sd^2 / n.
-    variance = float(np.sum(weights**2 * 2 * sd**2 / rows["n_seeds"].to_numpy(np.float64)))
-    reach = t_quantile(df) * math.sqrt(variance) if df else math.nan
-    return {"slope": slope, "ci_low": slope - reach, "ci_high": slope + reach}
+    n = rows["n_seeds"].to_numpy(np.float64)
+    found = {"slope": slope}
+    if own_variance is None:
+        # A difference of means over n seeds has variance 2 sd^2 / n.
+        parts = weights**2 * 2 * pooled / n
+    else:
+        variances = own_variance.reindex(rows["size"]).to_numpy(np.float64)
+        parts = weights**2 * variances / n
+        df = float(np.sum(parts) ** 2 / np.sum(parts**2 / (n - 1)))
+        found |= {"pooled_sd": math.sqrt(float(np.mean(variances)) / 2), "df": df}
+    reach = t_quantile(df) * math.sqrt(float(np.sum(parts))) if df else math.nan
+    return found | {"ci_low": slope - reach, "ci_high": slope + reach}

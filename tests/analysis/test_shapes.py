@@ -48,6 +48,31 @@ def test_the_slope_is_the_line_of_the_differences(fabricated: Fabricated) -> Non
     assert math.isnan(slopes.loc["prenorm", "slope"])
 
 
+def test_a_diverged_run_widens_its_own_slope_alone(fabricated: Fabricated) -> None:
+    results = collect(fabricated(study=shapes_study(), noise=2e-3))
+    usual = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    runs = results.runs
+    runs.loc[runs["run"] == "full_attnres-l32-s1", "loss"] += 1.0
+    slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    usual, slopes = usual.set_index("variant"), slopes.set_index("variant")
+    wide, same = ["full_attnres", "block_attnres"]
+    assert slopes.loc[same, "slope"] == usual.loc[same, "slope"]
+    before, after = (t.loc[same, "ci_high"] - t.loc[same, "ci_low"] for t in (usual, slopes))
+    assert after == pytest.approx(before, rel=0.5)
+    # Welch's interval, by hand: depths weigh -1.5, -.5, .5 and 1.5 over 5.
+    loss = runs.pivot(index=["n_layers", "seed"], columns="label", values="loss")
+    pairs = (loss[wide] - loss["prenorm"]).groupby("n_layers")
+    weights = np.array([-1.5, -0.5, 0.5, 1.5]) / 5
+    parts = weights**2 * pairs.var().to_numpy() / 3
+    df = parts.sum() ** 2 / (parts**2 / 2).sum()
+    row = slopes.loc[wide]
+    assert row["slope"] == pytest.approx(weights @ pairs.mean().to_numpy())
+    assert row["df"] == pytest.approx(df)
+    reach = stats.t.ppf(0.975, df) * math.sqrt(parts.sum())
+    assert row["ci_high"] - row["slope"] == pytest.approx(reach)
+    assert row["pooled_sd"] == pytest.approx(math.sqrt(pairs.var().mean() / 2))
+
+
 def test_the_interval_of_a_slope_holds_the_truth(fabricated: Fabricated) -> None:
     held = 0
     for seed in range(40):
