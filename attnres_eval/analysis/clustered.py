@@ -147,7 +147,7 @@ def estimate(scores: ArrayLike, clusters: ArrayLike, strata: ArrayLike | None = 
 def beyond_rounding(value: float, scores: ArrayLike) -> float:
     """A value that was summed over `scores`; zero where it is nothing but rounding's error."""
     largest = float(np.abs(np.asarray(scores)).max())
-    return value if abs(value) > ROUNDING * largest else 0.0
+    return 0.0 if abs(value) <= ROUNDING * largest else value
 
 
 def _clustered(

@@ -90,9 +90,9 @@ def differences_table(results: Results) -> pd.DataFrame:
         prices = prices / prices.loc[study.baseline]
         frame["parameters_added"] = prices["parameters"] - 1
         frame["relative_flops"] = prices["flops"]
-        times = calibrated[calibrated["size"] == size].set_index("variant")["relative_step_time"]
-        as_run = frame["relative_step_time"]
-        frame["relative_step_time"] = times.astype(np.float64).reindex(frame.index).fillna(as_run)
+        if len(calibrated):
+            times = calibrated[calibrated["size"] == size].set_index("variant")
+            frame["relative_step_time"] = times["relative_step_time"]
         frame.insert(0, "size", size)
         frames.append(frame.drop(index=study.baseline))
     return pd.concat(frames).rename_axis("variant").reset_index()[COLUMNS]

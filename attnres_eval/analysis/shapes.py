@@ -6,8 +6,8 @@ A study whose sizes cost the baseline the same FLOPs and differ in depth is one 
 seeds' mean differences over log2 of the number of blocks: nats per token for each doubling. One
 run's noise is taken to be the same at all depths too, so that the slope's interval rests on the
 residuals of every depth; runs of different depths share nothing else. A variant that stands apart
-at a depth (a run diverged) is left out of that, and its slope has the interval of its own pairs,
-whose spread may differ by depth (Welch, Satterthwaite).
+at a depth (a run diverged) is left out of that depth's residuals, and its slope has the interval of
+its own pairs, whose spread may differ by depth (Welch, Satterthwaite).
 """
 
 import math
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
-from attnres_eval.analysis.intervals import t_quantile
+from attnres_eval.analysis.intervals import Array, t_quantile
 from attnres_eval.analysis.pooled import additive_spread, standing_apart
 from attnres_eval.study import Study
 
@@ -141,35 +141,46 @@ def shape_slopes_table(results: Results, shapes: pd.DataFrame) -> pd.DataFrame:
         paired = own.dropna(subset=["difference"])
         if len(paired) >= MIN_DEPTHS:
             pairs = (losses[label] - losses[baseline]).dropna().groupby("size")
-            own_variance = pairs.var() if label in apart else None
-            row |= _slope(paired, pooled, df, own_variance)
+            pairs = pairs.agg(["count", "var"]).reindex(paired["size"])
+            row |= (
+                _own_slope(paired, pairs) if label in apart else _slope(paired, pairs, pooled, df)
+            )
         rows.append(row)
     return pd.DataFrame(rows, columns=SLOPE_COLUMNS)
 
 
-def _slope(
-    rows: pd.DataFrame, pooled: float, df: float, own_variance: pd.Series | None
-) -> dict[str, float]:
-    """The slope with its interval.
+def _slope(rows: pd.DataFrame, pairs: pd.DataFrame, pooled: float, df: int) -> dict[str, float]:
+    """The slope, its interval from the noise that all variants share.
 
     Args:
         rows: of a variant in `shapes_table`.
+        pairs: count and variance of its paired differences at each depth.
         pooled: variance of one run.
         df: degrees of freedom of `pooled`.
-        own_variance: of the variant's paired differences by size, in the place of the pooled one.
     """
+    slope, weights = _line(rows)
+    # A difference of means over n pairs has variance 2 sd^2 / n.
+    parts = weights**2 * 2 * pooled / pairs["count"].to_numpy(np.float64)
+    return {"slope": slope} | _interval(slope, parts, df)
+
+
+def _own_slope(rows: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, float]:
+    """The slope, its interval from the variant's own pairs; arguments as above."""
+    slope, weights = _line(rows)
+    n, variances = pairs["count"].to_numpy(np.float64), pairs["var"].to_numpy(np.float64)
+    parts = weights**2 * variances / n
+    df = float(np.sum(parts) ** 2 / np.sum(parts**2 / (n - 1)))
+    sd = math.sqrt(float(np.mean(variances)) / 2)
+    return {"slope": slope, "pooled_sd": sd, "df": df} | _interval(slope, parts, df)
+
+
+def _line(rows: pd.DataFrame) -> tuple[float, Array]:
+    """The least-squares slope over log2 of depth, and the weight of each depth in it."""
     x = np.log2(rows["n_layers"].to_numpy(np.float64))
     weights = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
-    slope = float(weights @ rows["difference"].to_numpy(np.float64))
-    n = rows["n_seeds"].to_numpy(np.float64)
-    found = {"slope": slope}
-    if own_variance is None:
-        # A difference of means over n seeds has variance 2 sd^2 / n.
-        parts = weights**2 * 2 * pooled / n
-    else:
-        variances = own_variance.reindex(rows["size"]).to_numpy(np.float64)
-        parts = weights**2 * variances / n
-        df = float(np.sum(parts) ** 2 / np.sum(parts**2 / (n - 1)))
-        found |= {"pooled_sd": math.sqrt(float(np.mean(variances)) / 2), "df": df}
-    reach = t_quantile(df) * math.sqrt(float(np.sum(parts))) if df else math.nan
-    return found | {"ci_low": slope - reach, "ci_high": slope + reach}
+    return float(weights @ rows["difference"].to_numpy(np.float64)), weights
+
+
+def _interval(slope: float, variances: Array, df: float) -> dict[str, float]:
+    reach = t_quantile(df) * math.sqrt(float(np.sum(variances))) if df else math.nan
+    return {"ci_low": slope - reach, "ci_high": slope + reach}

@@ -68,11 +68,6 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
     )
     # Beside the other times where it shows those, apart where it shows how the runs went.
     calibrated = not tables["step_times"].empty
-    speed = Section(
-        "Speed",
-        paragraphs(speed_sentences(results, tables["cells"], tables["step_times"])),
-        shown("speed"),
-    )
     sections = [
         *_claims(tables["claims"]),
         Section("What was run", paragraphs(words.run_sentences(results))),
@@ -91,7 +86,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
             shown("training"),
             [view("cells", tables["cells"]), view("losses", tables["losses"])],
         ),
-        *([] if calibrated else [speed]),
+        *([] if calibrated else [_speed(results, tables, shown("speed"))]),
         *_inside(results, tables, shown("depth", "mixing")),
         Section("How to read this", list(words.CONVENTIONS), place="closing"),
         Section("Provenance", _provenance(results), place="closing"),
@@ -196,6 +191,11 @@ def _on_benchmarks(
             )
         )
     return sections
+
+
+def _speed(results: Results, tables: Tables, figures: list[Figure]) -> Section:
+    said = speed_sentences(results, tables["cells"], tables["step_times"])
+    return Section("Speed", paragraphs(said), figures)
 
 
 def _inside(results: Results, tables: Tables, figures: list[Figure]) -> list[Section]:

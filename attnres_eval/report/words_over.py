@@ -31,10 +31,19 @@ def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
     if slopes.empty:
         return []
     base = label_title(results.study.baseline)
+    # Only a variant that stands apart has another noise than the baseline.
+    common = slopes.loc[slopes["variant"] == results.study.baseline, "pooled_sd"]
+    apart = slopes.loc[~slopes["pooled_sd"].isin(common), "variant"]
     sentences = [
         f"All sizes cost {base} the same FLOPs; only depth against width differs. The slope is that"
         " of the difference over log2 of the number of blocks, its interval from the noise of all"
-        " runs."
+        " runs"
+        + (
+            f", but for {listed([label_title(name) for name in apart])}, whose seeds stand apart at"
+            " a depth: from the spread of their own pairs."
+            if len(apart)
+            else "."
+        )
     ]
     for _, row in rows.iterrows():
         if row["ci_high"] < 0:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attnres_eval.analysis.clustered import Estimate, Part, estimate
+from attnres_eval.analysis.clustered import Estimate, Part, beyond_rounding, estimate
 
 
 def drawn(seed: int = 0, n: int = 40, seeds: int = 3) -> np.ndarray:
@@ -81,6 +81,7 @@ def test_a_mean_that_cancels_is_zero() -> None:
     found = estimate(scores, np.arange(6)).questions
     assert (found.mean, found.p_value) == (0, 1)
     assert estimate(scores * 1e-15, np.arange(6)).questions.mean == 0
+    assert math.isnan(beyond_rounding(math.nan, scores))
     assert estimate(scores + 1e-9, np.arange(6)).questions.mean == pytest.approx(1e-9, rel=1e-3)
 
 

@@ -18,6 +18,7 @@ from attnres_eval.analysis.shapes import (
     shape_slopes_table,
     shapes_table,
 )
+from attnres_eval.report.words_over import shapes_sentences
 
 Fabricated = Callable[..., Path]
 
@@ -71,6 +72,30 @@ def test_a_diverged_run_widens_its_own_slope_alone(fabricated: Fabricated) -> No
     reach = stats.t.ppf(0.975, df) * math.sqrt(parts.sum())
     assert row["ci_high"] - row["slope"] == pytest.approx(reach)
     assert row["pooled_sd"] == pytest.approx(math.sqrt(pairs.var().mean() / 2))
+    words = shapes_sentences(results, slopes.reset_index())
+    assert "but for Full AttnRes, whose seeds stand apart at a depth" in words[0]
+    assert "apart" not in shapes_sentences(results, usual.reset_index())[0]
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0], ids=["pooled", "apart"])
+def test_a_slope_counts_pairs(fabricated: Fabricated, shift: float) -> None:
+    """A run of the baseline that is missing takes the pair of every variant."""
+    missing = ["prenorm-l4-s0"]
+    results = collect(fabricated(study=shapes_study(), noise=2e-3, missing=missing))
+    runs = results.runs
+    runs.loc[runs["run"] == "full_attnres-l32-s1", "loss"] += shift
+    slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    row = slopes.set_index("variant").loc["full_attnres"]
+    loss = results.finished.pivot(index=["n_layers", "seed"], columns="label", values="loss")
+    pairs = (loss["full_attnres"] - loss["prenorm"]).dropna().groupby("n_layers")
+    assert list(pairs.count()) == [2, 3, 3, 3]
+    weights = np.array([-1.5, -0.5, 0.5, 1.5]) / 5
+    variances = pairs.var().to_numpy() if shift else np.full(4, 2 * row["pooled_sd"] ** 2)
+    parts = weights**2 * variances / pairs.count().to_numpy()
+    df = parts.sum() ** 2 / (parts**2 / (pairs.count().to_numpy() - 1)).sum()
+    assert row["df"] == pytest.approx(df if shift else 15)
+    reach = stats.t.ppf(0.975, row["df"]) * math.sqrt(parts.sum())
+    assert row["ci_high"] - row["slope"] == pytest.approx(reach)
 
 
 def test_the_interval_of_a_slope_holds_the_truth(fabricated: Fabricated) -> None:

@@ -137,7 +137,7 @@ def test_a_variant_that_stands_apart_does_not_squeeze_the_lower_panel(
     assert beyond_panel(scaling) == {}
     apart = replace(changed, apart=("full_attnres",))
     assert beyond_panel(apart) == {"full_attnres": 1}
-    # A loss that the baseline never comes to is worth endlessly much compute.
+    # So are runs that are worth far more compute than they took.
     points.loc[points.index[points["label"] == "block_attnres"], "loss"] *= 0.01
     assert beyond_panel(apart)["block_attnres"] == (points["label"] == "block_attnres").sum()
     points.loc[points.index[points["label"] == "block_attnres"], "loss"] /= 0.01

@@ -41,21 +41,6 @@ def test_calibrated_speeds_take_the_place_of_the_runs(analysed: Callable[..., An
     assert table.loc["block_attnres", "relative_step_time"].to_numpy() == pytest.approx(1.25)
 
 
-def test_what_was_not_calibrated_keeps_the_runs_time(analysed: Callable[..., Any]) -> None:
-    made = analysed(step_times={"block_attnres": 1.25})
-    uncalibrated = replace(made.results, calibration=None)
-    before = differences_table(uncalibrated).set_index(["variant", "size"])
-    made.results.calibration.pairs[:] = [
-        pair
-        for pair in made.results.calibration.pairs
-        if (pair.label, pair.size) != ("block_attnres", "d48")
-    ]
-    table = differences_table(made.results).set_index(["variant", "size"])
-    column, gone = "relative_step_time", ("block_attnres", "d48")
-    assert table.loc[gone, column] == before.loc[gone, column]
-    assert table.loc[("block_attnres", "d64"), column] == pytest.approx(1.25)
-
-
 def test_a_label_at_another_rate_has_no_line(analysed: Callable[..., Any]) -> None:
     made = analysed(step_times={"block_attnres": 1.25})
     renamed = {"full_attnres": "block_attnres_own"}
