@@ -33,7 +33,7 @@ def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
     base = label_title(results.study.baseline)
     # Only a variant that stands apart has another noise than the baseline.
     common = slopes.loc[slopes["variant"] == results.study.baseline, "pooled_sd"]
-    apart = slopes.loc[~slopes["pooled_sd"].isin(common), "variant"]
+    apart = rows.loc[~rows["pooled_sd"].isin(common), "variant"]
     sentences = [
         f"All sizes cost {base} the same FLOPs; only depth against width differs. The slope is that"
         " of the difference over log2 of the number of blocks, its interval from the noise of all"
