@@ -136,7 +136,7 @@ def shape_slopes_table(results: Results, shapes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for label, over in _pairs(list(dict.fromkeys(shapes["variant"])), baseline):
         own = shapes[shapes["variant"] == label]
-        best = own.loc[own["nats_per_token"].idxmin()]
+        best = own.iloc[int(np.argmin(own["nats_per_token"]))]
         row = {
             "variant": label,
             "over": over,
