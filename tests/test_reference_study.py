@@ -50,7 +50,13 @@ def own_rate(name: str, d_model: int, best: pd.Series, wider: pd.Series) -> floa
     return float(best[name] * (d_model / 32) ** power)
 
 
-EXPLORATORY = {("ladder", "prenorm_x0.5"), ("ladder", "prenorm_own"), ("depth", "prenorm_own")}
+EXPLORATORY = {
+    ("ladder", "prenorm_x0.5"),
+    ("ladder", "prenorm_own"),
+    ("depth", "prenorm_x0.5"),
+    ("depth", "prenorm_own"),
+    ("depth", "block_attnres_x0.5"),
+}
 """Rates that the protocol's last changes added."""
 
 
@@ -100,10 +106,10 @@ def test_rates_that_later_changes_added() -> None:
             d_model = study.shape(size).d_model
             own = narrow * (d_model / 32) ** math.log2(wide / narrow)
             assert rate(study, "prenorm_own", size) == pytest.approx(own, rel=5e-4)
-    ladder = PARTS["ladder"]
-    for size in ladder.sizes:
-        half = rate(ladder, "prenorm", size) / 2
-        assert rate(ladder, "prenorm_x0.5", size) == pytest.approx(half)
+        for label in study.variants:
+            base, scale = split_label(label)
+            for size in study.sizes:
+                assert rate(study, label, size) == pytest.approx(scale * rate(study, base, size))
 
 
 def test_transfer_looks_at_half_once_and_twice_the_best(best: pd.Series) -> None:
