@@ -73,7 +73,8 @@ BOUNDED = Claim(
 )
 DEEPER = Claim(
     "deeper models are preferred",
-    "nats per token minus the baseline's, change with a doubling of depth at equal FLOPs",
+    "nats per token minus the baseline's, change with a doubling of depth at the baseline's same"
+    " FLOPs",
     *("slope", "ci_low", "ci_high"),
     border=0.0,
     above=False,
@@ -81,7 +82,7 @@ DEEPER = Claim(
 DEEPER_OVER_OWN = replace(
     DEEPER,
     measure="nats per token minus the baseline's at rates of its own, change with a doubling of"
-    " depth at equal FLOPs",
+    " depth at the baseline's same FLOPs",
 )
 
 

@@ -15,7 +15,9 @@ A run that is missing or whose loss is not finite is left out: its variant is co
 remaining pairs, and the degrees of freedom fall accordingly. One variance for all is an
 assumption: a variant that diverges with one seed and not with another would widen every interval
 of its size. One whose seeds differ more than the others', by an F test, is therefore left out of
-the pool, has the interval of its own pairs (Student's), and a note.
+the pool, has the interval of its own pairs (Student's), and a note. Labels whose runs have the
+same losses to the last digit are one model and count once in the noise: Block AttnRes with a block
+for each sublayer is Full AttnRes.
 """
 
 import math
@@ -158,6 +160,7 @@ def additive_spread(runs: pd.DataFrame) -> Spread:
     """
     if runs.empty:
         return Spread(0.0, 0)
+    runs = runs[runs["label"].isin(set(_models(runs).values()))]
     # A column of ones and zeros for each variant and each seed.
     factors = [runs[column].to_numpy(str) for column in ("label", "seed")]
     design = np.hstack([np.equal.outer(f, np.unique(f)) for f in factors]).astype(np.float64)
@@ -165,6 +168,22 @@ def additive_spread(runs: pd.DataFrame) -> Spread:
     loss = runs["loss"].to_numpy(np.float64) - runs["loss"].mean()
     fitted, _, rank, _ = np.linalg.lstsq(design, loss)
     return Spread(float(np.sum((loss - design @ fitted) ** 2)), len(runs) - int(rank))
+
+
+def _models(runs: pd.DataFrame, first: str = "") -> dict[str, str]:
+    """Every label, and the first one whose runs have the same losses.
+
+    Args:
+        runs: as for `additive_spread`.
+        first: a label that comes before all others.
+    """
+    found: dict[tuple[tuple[int, float], ...], str] = {}
+    models: dict[str, str] = {}
+    parts = {str(label): part for label, part in runs.groupby("label", sort=False)}
+    for label in sorted(parts, key=lambda label: label != first):
+        losses = zip(parts[label]["seed"], parts[label]["loss"], strict=True)
+        models[label] = found.setdefault(tuple(sorted(losses)), label)
+    return {label: models[label] for label in parts}
 
 
 def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
@@ -177,6 +196,8 @@ def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
         runs: of one size, as for `additive_spread`.
         baseline: its label.
     """
+    models = _models(runs, baseline)
+    runs = runs[runs["label"].isin(set(models.values()))]
     apart: dict[str, str] = {}
     while True:
         rest = runs[~runs["label"].isin(apart)]
@@ -188,7 +209,12 @@ def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
         ]
         p, note, label = min(found, default=(1.0, "", ""))
         if p > SPREAD_LEVEL:
-            return apart
+            return {
+                label: said
+                for model, said in apart.items()
+                for label in models
+                if models[label] == model
+            }
         apart[label] = note
 
 

@@ -80,13 +80,14 @@ def _shapes(results: Results, tables: Tables, folder: Path) -> list[Figure]:
         return []
     labels = [label for label in results.study.variants if label in set(shapes["variant"])]
     baseline = results.study.baseline
+    base = label_title(baseline)
     finding = shapes_headline(results, tables["shape_slopes"]) or "No slope has an interval."
     figure = Figure(
         "shapes",
         "Depth against width at equal FLOPs",
-        "Left: loss, mean over seeds, bars from the least to the greatest seed. Right: minus"
-        f" {label_title(baseline)}'s at the same depth, bars are 95% intervals with one noise for"
-        " all variants of a depth. Deeper models are narrower.",
+        f"All depths cost {base} the same; deeper models are narrower. Left: loss, mean over seeds,"
+        f" bars from the least to the greatest seed. Right: minus {base}'s at the same depth, bars"
+        " are 95% intervals with one noise for all variants of a depth.",
         f"Held-out loss over the number of blocks at equal FLOPs. {finding}",
     )
     rows = shapes.assign(x=shapes["n_layers"].astype(float))

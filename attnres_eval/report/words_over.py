@@ -3,11 +3,12 @@
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
-from attnres_eval.labels import OWN
+from attnres_eval.labels import OWN, own_base
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import label_title
 from attnres_eval.report.wording import listed
 from attnres_eval.report.words import interval
+from attnres_eval.study import Study
 
 
 def shapes_headline(results: Results, slopes: pd.DataFrame) -> str:
@@ -16,10 +17,10 @@ def shapes_headline(results: Results, slopes: pd.DataFrame) -> str:
     rows = _judged(slopes[(slopes["over"] == baseline) & (slopes["variant"] != baseline + OWN)])
     if rows.empty:
         return ""
+    base = label_title(baseline)
     return (
-        "At equal FLOPs, with each doubling of depth, the difference to"
-        f" {label_title(baseline)} changes by"
-        f" {listed([_slope(row) for _, row in rows.iterrows()])} nats per token."
+        f"At depths that cost {base} the same FLOPs, with each doubling of depth, the difference to"
+        f" {base} changes by {listed([_slope(row) for _, row in rows.iterrows()])} nats per token."
     )
 
 
@@ -42,6 +43,7 @@ def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
         " The slope is that of the difference over log2 of the number of blocks, its interval from"
         f" the noise of all runs{_but_for(usual, baseline)}."
     ]
+    sentences += _price(results.study, list(usual["variant"]))
     for _, row in _judged(slopes).iterrows():
         base = label_title(row["over"])
         if row["ci_high"] < 0:
@@ -57,6 +59,28 @@ def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
         " differ by more than their noise."
     )
     return sentences
+
+
+def _price(study: Study, labels: list[str]) -> list[str]:
+    """What variants cost more than the baseline at the shallowest depth and at the deepest."""
+    sizes = sorted(study.sizes, key=lambda size: study.shape(size).n_layers)
+    ends = (sizes[0], sizes[-1])
+    bases = [study.run(study.baseline, size, study.seeds[0]).training_flops for size in ends]
+    found = []
+    for label in labels:
+        if own_base(label) != label:
+            continue
+        flops = [study.run(label, size, study.seeds[0]).training_flops for size in ends]
+        ratios = [f"{own / base:.2f}" for own, base in zip(flops, bases, strict=True)]
+        if set(ratios) != {"1.00"}:
+            found.append(f"{label_title(label)} {ratios[0]} to {ratios[1]} times")
+    if not found:
+        return []
+    return [
+        "All see the same tokens, so that what a variant costs itself comes on top: from"
+        f" {study.shape(ends[0]).n_layers} to {study.shape(ends[1]).n_layers} blocks"
+        f" {listed(found)} {label_title(study.baseline)}'s FLOPs."
+    ]
 
 
 def _but_for(usual: pd.DataFrame, baseline: str) -> str:

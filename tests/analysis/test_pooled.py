@@ -198,6 +198,25 @@ def test_several_variants_that_fly_apart_are_all_found_but_never_the_baseline() 
     assert standing_apart(runs_of(noisy(n_seeds=1)), "prenorm") == {}
 
 
+@pytest.mark.parametrize("shift", [0.0, 1.0], ids=["pooled", "apart"])
+@pytest.mark.parametrize("twin_of", ["prenorm", "other1", "other4"])
+def test_two_labels_of_one_model_count_once(twin_of: str, shift: float) -> None:
+    losses = noisy(n_seeds=3)
+    losses["other4", 0] += shift
+    without = table_of(losses)
+    twins = {("twin", seed): losses[twin_of, seed] for seed in range(3)}
+    apart = ["other4", "twin"] if twin_of == "other4" else ["other4"]
+    # Before or after its twin in the study.
+    for order in ({**losses, **twins}, {**twins, **losses}):
+        table = table_of(order, [*LABELS, "twin"])
+        assert list(table["note"].drop("twin")) == list(without["note"])
+        for column in ("difference", "ci_low", "ci_high", "pooled_sd", "df"):
+            assert list(table[column].drop("twin")) == pytest.approx(list(without[column]))
+            if twin_of != "prenorm":
+                assert table[column]["twin"] == pytest.approx(without[column][twin_of])
+        assert set(standing_apart(runs_of(order), "prenorm")) == set(apart if shift else [])
+
+
 def test_spread_of_the_others_is_independent_of_one_variant() -> None:
     """The note's F ratio has the distribution it is judged by: its mean is df / (df - 2)."""
     ratios = []

@@ -120,6 +120,12 @@ def test_no_change_is_said_too(fabricated: Fabricated) -> None:
     assert "The rate changes the finding for no variant." in text
 
 
+def over_prenorm(study: Study, size: str) -> float:
+    """Training FLOPs of Full AttnRes over PreNorm's."""
+    own, base = (study.run(label, size, 0) for label in ("full_attnres", "prenorm"))
+    return own.training_flops / base.training_flops
+
+
 def test_slopes_in_words(fabricated: Fabricated) -> None:
     results, tables = analysed(fabricated(study=shapes_study(), noise=1e-4, seed_noise=1e-4))
     slopes = tables["shape_slopes"].copy()
@@ -127,10 +133,16 @@ def test_slopes_in_words(fabricated: Fabricated) -> None:
     slopes.loc[known, ["slope", "ci_low", "ci_high"]] = [-0.02, -0.03, -0.01]
     slopes.loc[slopes["variant"] == "block_attnres", ["slope", "ci_low", "ci_high"]] = [0, -1, 1]
     text = " ".join(shapes_sentences(results, slopes))
+    price = re.search(r"4 to 32 blocks Full AttnRes (.*) to (.*) times and Block AttnRes", text)
+    assert price is not None
+    assert list(price.groups()) == [
+        f"{over_prenorm(results.study, size):.2f}" for size in ("l4", "l32")
+    ]
     assert "Full AttnRes gains on PreNorm with depth (-0.0200 (-0.0300 to -0.0100)" in text
     assert "Block AttnRes shows no trend against PreNorm with depth: the interval holds 0" in text
     assert shapes_headline(results, slopes).startswith(
-        "At equal FLOPs, with each doubling of depth, the difference to PreNorm changes by -0.0200"
+        "At depths that cost PreNorm the same FLOPs, with each doubling of depth, the difference to"
+        " PreNorm changes by -0.0200"
     )
     slopes.loc[known, ["slope", "ci_low", "ci_high"]] = [0.02, 0.01, 0.03]
     assert "Full AttnRes loses against" in " ".join(shapes_sentences(results, slopes))
