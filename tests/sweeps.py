@@ -56,6 +56,12 @@ def shapes_study() -> Study:
     )
 
 
+def shapes_study_at_own_rates() -> Study:
+    """PreNorm and Full AttnRes at four depths, at one rate for all and at rates of their own."""
+    rates = {"learning_rate_scale": [1, dict.fromkeys(SHAPES, 0.5)]}
+    return study_of({"prenorm": rates, "full_attnres": rates, "mhc": {}}, SHAPES, (0, 1, 2))
+
+
 def blocks_study() -> Study:
     """Block AttnRes with 1 to 8 blocks, at two rates."""
     named = {f"n{n}": {"variant": "block_attnres", "num_blocks": n} for n in (1, 2, 4)}

@@ -50,7 +50,7 @@ def own_rate(name: str, d_model: int, best: pd.Series, wider: pd.Series) -> floa
     return float(best[name] * (d_model / 32) ** power)
 
 
-EXPLORATORY = {("ladder", "prenorm_x0.5"), ("ladder", "prenorm_own")}
+EXPLORATORY = {("ladder", "prenorm_x0.5"), ("ladder", "prenorm_own"), ("depth", "prenorm_own")}
 """Rates that the protocol's last changes added."""
 
 
@@ -89,18 +89,21 @@ def vertex(rates: pd.DataFrame) -> float:
 
 
 def test_rates_that_later_changes_added() -> None:
-    study = PARTS["ladder"]
     narrow, wide = (
         vertex(table[table["variant"] == "prenorm"])
         for table in (
             pd.read_csv(REFERENCE / part / "tables" / "rates.csv") for part in ("rates", "transfer")
         )
     )
-    for size in study.sizes:
-        d_model = study.shape(size).d_model
-        own = narrow * (d_model / 32) ** math.log2(wide / narrow)
-        assert rate(study, "prenorm_own", size) == pytest.approx(own, rel=5e-4)
-        assert rate(study, "prenorm_x0.5", size) == pytest.approx(rate(study, "prenorm", size) / 2)
+    for study in (PARTS["ladder"], PARTS["depth"]):
+        for size in study.sizes:
+            d_model = study.shape(size).d_model
+            own = narrow * (d_model / 32) ** math.log2(wide / narrow)
+            assert rate(study, "prenorm_own", size) == pytest.approx(own, rel=5e-4)
+    ladder = PARTS["ladder"]
+    for size in ladder.sizes:
+        half = rate(ladder, "prenorm", size) / 2
+        assert rate(ladder, "prenorm_x0.5", size) == pytest.approx(half)
 
 
 def test_transfer_looks_at_half_once_and_twice_the_best(best: pd.Series) -> None:

@@ -6,7 +6,7 @@ preference for depth at one budget (figure 7). A finding without an interval has
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -78,6 +78,11 @@ DEEPER = Claim(
     border=0.0,
     above=False,
 )
+DEEPER_OVER_OWN = replace(
+    DEEPER,
+    measure="nats per token minus the baseline's at rates of its own, change with a doubling of"
+    " depth at equal FLOPs",
+)
 
 
 def multiplier_verdict(low: float, high: float) -> str:
@@ -130,11 +135,14 @@ def claims_table(
 
     outputs = growth[growth["measure"] == "output_rms"]
     sizes = list(study.sizes)
+    deeper = of(claimed, slopes)
+    usual = deeper["over"] == study.baseline
     rows = [
         *_multipliers(of(published, multipliers)),
         *_judged(REASONING, of(claimed, _of_last(sizes, gains))),
         *_judged(BOUNDED, of(claimed, _of_last(sizes, outputs))),
-        *_judged(DEEPER, of(claimed, slopes)),
+        *_judged(DEEPER, deeper[usual]),
+        *_judged(DEEPER_OVER_OWN, deeper[~usual]),
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 

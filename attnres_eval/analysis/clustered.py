@@ -35,7 +35,8 @@ from scipy import optimize, stats
 from attnres_eval.analysis.intervals import CONFIDENCE, NO_INTERVAL, Array, Interval
 
 ROUNDING = 1e-12
-"""Errors below this share of the scores were not seen, which is not to say they are zero."""
+"""Sums below this share of the scores are taken for zero. An error that small was not seen, which
+is not to say that there is none."""
 POWER = 0.8
 """Chance of seeing a difference of the smallest detectable size."""
 
@@ -126,10 +127,10 @@ def estimate(scores: ArrayLike, clusters: ArrayLike, strata: ArrayLike | None = 
 
     by_question = d.mean(axis=1)
     by_seed = weights @ d
-    mean = float(by_seed.mean())
+    mean = beyond_rounding(float(by_seed.mean()), d)
     v_q, df_q = _clustered(by_question[:, None], weights, cluster, stratum)
     # Equal scores say that the spread was not seen, not that it is zero.
-    if not df_q or v_q <= (ROUNDING * float(np.abs(d).max())) ** 2:
+    if not df_q or not beyond_rounding(math.sqrt(v_q), d):
         return Estimates(Estimate(mean), Estimate(mean))
     questions = Part(v_q, df_q)
     if n_seeds < 2:
@@ -141,6 +142,12 @@ def estimate(scores: ArrayLike, clusters: ArrayLike, strata: ArrayLike | None = 
     v_s = float(by_seed.var(ddof=1)) / n_seeds
     seeds = Part(max(0.0, v_s - (n_seeds - 2) / (n_seeds - 1) * v_e), n_seeds - 1)
     return Estimates(Estimate(mean, (questions,)), Estimate(mean, (questions, seeds)))
+
+
+def beyond_rounding(value: float, scores: ArrayLike) -> float:
+    """A value that was summed over `scores`; zero where it is nothing but rounding's error."""
+    largest = float(np.abs(np.asarray(scores)).max())
+    return 0.0 if abs(value) <= ROUNDING * largest else value
 
 
 def _clustered(

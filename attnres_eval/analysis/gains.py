@@ -9,7 +9,7 @@ import itertools
 
 import pandas as pd
 
-from attnres_eval.analysis.clustered import estimate
+from attnres_eval.analysis.clustered import beyond_rounding, estimate
 from attnres_eval.analysis.collect import STEPS, Results
 from attnres_eval.analysis.paired import paired_differences
 
@@ -76,8 +76,8 @@ def _row(tasks: dict[str, pd.DataFrame]) -> dict[str, object]:
         "n_other": len(other),
         "n_questions": len(joined),
         "n_seeds": joined.shape[1],
-        "reasoning_gain": means[reasoning].mean(),
-        "other_gain": means[other].mean(),
+        "reasoning_gain": beyond_rounding(means[reasoning].mean(), joined),
+        "other_gain": beyond_rounding(means[other].mean(), joined),
         "difference": found.mean,
         "ci_low": found.interval.low,
         "ci_high": found.interval.high,

@@ -95,6 +95,7 @@ def option_sweep_table(results: Results, differences: pd.DataFrame) -> pd.DataFr
     )
     places = {size: place for place, size in enumerate(results.study.sizes)}
     table["place"] = table["size"].map(places)
+    table["value"] = [int(v) if float(v).is_integer() else v for v in table["value"]]
     return table.sort_values(
         ["sweep", "option", "place", "value"], kind="stable", ignore_index=True
     )[COLUMNS]

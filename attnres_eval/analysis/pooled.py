@@ -27,6 +27,7 @@ from scipy import stats
 
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.intervals import t_quantile
+from attnres_eval.analysis.step_times import step_times_table
 
 SPREAD_LEVEL = 0.001
 """A variant is left out of the pool whose seeds differ more than the others', by an F test."""
@@ -72,13 +73,15 @@ def differences_table(results: Results) -> pd.DataFrame:
     `difference` is the variant's loss minus the baseline's, nats per token, with a 95% interval
     of its own (`ci_low`, `ci_high`) and one that holds for all variants of the size at once
     (`ci_low_all`, `ci_high_all`, after Bonferroni). `pooled_sd` is the standard deviation of one
-    run's own noise; where a variant stands apart, of its own runs. Step time (seconds per token)
-    and peak memory are means over seeds of the ratio to the baseline's run. `parameters_added` is a
+    run's own noise; where a variant stands apart, of its own runs. Step time is the calibration's
+    ratio where there is one, for runs may have trained beside other work; elsewhere, like peak
+    memory, it is the mean over seeds of the ratio to the baseline's run. `parameters_added` is a
     share of the baseline's parameters, `relative_flops` the ratio of training FLOPs.
     """
     study = results.study
     usable = results.finished[np.isfinite(results.finished["loss"].astype(float))]
     usable = usable.assign(seconds_per_token=1 / usable["tokens_per_second"])
+    calibrated = step_times_table(study, results.calibration)
     frames = []
     for size in study.sizes:
         planned = results.runs[results.runs["size"] == size]
@@ -87,6 +90,9 @@ def differences_table(results: Results) -> pd.DataFrame:
         prices = prices / prices.loc[study.baseline]
         frame["parameters_added"] = prices["parameters"] - 1
         frame["relative_flops"] = prices["flops"]
+        if len(calibrated):
+            times = calibrated[calibrated["size"] == size].set_index("variant")
+            frame["relative_step_time"] = times["relative_step_time"]
         frame.insert(0, "size", size)
         frames.append(frame.drop(index=study.baseline))
     return pd.concat(frames).rename_axis("variant").reset_index()[COLUMNS]

@@ -30,7 +30,13 @@ from attnres_eval.report.legend import shared_names
 from attnres_eval.report.output import contents, drawn, for_page, themes
 from attnres_eval.report.plot_compare import draw_multipliers, draw_scores, draw_speed
 from attnres_eval.report.plot_differences import draw_differences
-from attnres_eval.report.plot_scaling import MOST_BANDS, SECONDS_AXIS, Scaling, draw_scaling
+from attnres_eval.report.plot_scaling import (
+    MOST_BANDS,
+    SECONDS_AXIS,
+    Scaling,
+    beyond_panel,
+    draw_scaling,
+)
 from attnres_eval.report.plot_steps import draw_steps
 from attnres_eval.report.plot_tasks import draw_paired, draw_task_scaling
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
@@ -44,6 +50,7 @@ from attnres_eval.report.select import (
     of_model,
     primary_scores,
 )
+from attnres_eval.report.speed import speed_caption, speed_findings, speed_rows
 from attnres_eval.report.style import THEMES, Theme, label_title
 from attnres_eval.report.wording import counted, listed
 from attnres_eval.report.words_differences import at_largest_size, difference_headline
@@ -160,6 +167,7 @@ def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Pa
     ) + shared_names(scaling.labels)
     if left_out:
         caption += f" Not drawn: labels that ran at too few sizes for a curve ({len(left_out)})."
+    caption += _beyond(scaling)
     alt = "Validation loss over training compute. " + words.headline(
         results, tables["multipliers"], scaling.arrow
     )
@@ -170,6 +178,12 @@ def _scaling(results: Results, tables: Tables, timed: Scaling | None, folder: Pa
         folder,
         lambda: scaling_chart(scaling, tables["losses"], timed),
     )
+
+
+def _beyond(scaling: Scaling) -> str:
+    """What a caption says of runs that the lower panel does not show."""
+    found = [f"{label_title(label)} ({n})" for label, n in beyond_panel(scaling).items()]
+    return f" Runs beyond the lower panel: {listed(found)}." if found else ""
 
 
 def _with_curves(results: Results, multipliers: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -216,7 +230,7 @@ def _time_scaling(
     caption = (
         "The same runs and fits with time in the place of FLOPs: a run's tokens times the"
         " calibrated seconds per token of its variant and size. To be read as the figure over"
-        f" compute. {words_time.machine_sentence(results)}"
+        f" compute. {words_time.machine_sentence(results)}{_beyond(scaling)}"
     )
     alt = "Validation loss over training time. " + " ".join(
         words_time.multiplier_sentences(results, tables["time_multipliers"])
@@ -378,8 +392,12 @@ def _differences(results: Results, tables: Tables, folder: Path) -> Figure | Non
         " of the same seed. Thick bars are 95% intervals with one noise pooled over all variants,"
         " thin ones hold for all variants at once; an open dot has no interval, and a triangle at"
         " the edge stands for the number beside it."
-        f"{' At one learning rate for all.' if words.one_rate(results.study) else ''} Time and"
-        " memory are readings of this implementation on this processor."
+        f"{' At one learning rate for all.' if words.one_rate(results.study) else ''}"
+        + (
+            " Time and memory were read off the runs, beside whatever else the processor did."
+            if results.calibration is None
+            else " Time is calibrated, memory was read off the runs."
+        )
     )
     alt = difference_headline(results, tables["differences"]) or (
         f"Differences to {label_title(base)} of {counted(len(rows), 'variant')}, without intervals."
@@ -420,17 +438,11 @@ def _training(results: Results, folder: Path) -> Figure | None:
 
 
 def _speed(results: Results, tables: Tables, folder: Path) -> Figure | None:
-    parameters = results.runs.groupby(["label", "size"])["parameters"].first()
-    cells = tables["cells"].dropna(subset=["relative_speed"]).copy()
+    cells, times = tables["cells"], tables["step_times"]
+    rows = speed_rows(results, cells, times)
     # At one size the figure of differences has it all.
-    if cells["size"].nunique() < 2:
+    if rows["size"].nunique() < 2:
         return None
-    keys = pd.MultiIndex.from_frame(cells[["variant", "size"]])
-    cells["parameters"] = parameters.reindex(keys).to_numpy()
-    caption = (
-        "Training tokens per second over the baseline's at the same size and seed, mean over"
-        " seeds. Clock readings of this implementation on this processor."
-    )
-    alt = " ".join(words.speed_sentences(results, tables["cells"])[1:]) or "Baseline only."
-    figure = Figure("speed", "Training speed", caption, alt)
-    return save_figure(figure, lambda theme: draw_speed(cells, _labels(results), theme), folder)
+    alt = " ".join(speed_findings(results, cells, times)) or "Baseline only."
+    figure = Figure("speed", "Training speed", speed_caption(times, results.study.baseline), alt)
+    return save_figure(figure, lambda theme: draw_speed(rows, _labels(results), theme), folder)

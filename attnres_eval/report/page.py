@@ -106,8 +106,8 @@ def read_table(
 
     Args:
         frame: the table.
-        columns: heading to column; a pair of columns is an interval. The columns `variant` and
-            `sweep` are shown by the variants' titles.
+        columns: heading to column; a pair of columns is an interval. The columns `variant`,
+            `over` and `sweep` are shown by the variants' titles.
         caption: what the table holds.
         folded: whether the page shows it only when asked.
     """
@@ -130,7 +130,7 @@ def _cells(frame: pd.DataFrame, column: Column) -> list[str]:
             MISSING if pd.isna(low) or pd.isna(high) else f"{display(low)} to {display(high)}"
             for low, high in pairs
         ]
-    if column in ("variant", "sweep"):
+    if column in ("variant", "over", "sweep"):
         return [label_title(str(label)) or "all" for label in frame[column]]
     return [display(value) or MISSING for value in frame[column]]
 

@@ -8,7 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from attnres_eval.report.plot_scaling import WIDTH, draw_line, legend_columns, legend_inches
+from attnres_eval.report.plot_scaling import (
+    WIDTH,
+    draw_line,
+    draw_upright_intervals,
+    legend_columns,
+    legend_inches,
+)
 from attnres_eval.report.select import AT_EQUAL_TIME, OVER_OWN, has_interval
 from attnres_eval.report.style import Style, Theme, drawn_name, label_title, points, styles, themed
 
@@ -139,15 +145,16 @@ def draw_scores(scores: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Fi
 
     Args:
         scores: task, size, variant, metric, n_questions, score, ci_low, ci_high, chance; one size.
-        labels: in drawing order.
+        labels: all labels of the report, in drawing order; those without a score are left out.
         theme: light or dark.
     """
+    shown = [label for label in labels if label in set(scores["variant"])]
     tasks = list(dict.fromkeys(scores["task"]))
     columns = min(PANEL_COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
     with themed(theme):
         looks = styles(labels, theme)
-        height = rows * (1.15 + 0.3 * len(labels)) + 0.4
+        height = rows * (1.15 + 0.3 * len(shown)) + 0.4
         figure = Figure(figsize=(WIDTH, height))
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for panel, axes in enumerate(grid.flat):
@@ -155,7 +162,7 @@ def draw_scores(scores: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Fi
                 axes.set_visible(False)
                 continue
             own = scores[scores["task"] == tasks[panel]]
-            _score_panel(axes, own, labels, looks, theme)
+            _score_panel(axes, own, shown, looks, theme)
             if panel + columns >= len(tasks):
                 axes.set_xlabel("Score (fraction of questions)")
         handles, names = grid[0, 0].get_legend_handles_labels()
@@ -184,28 +191,31 @@ def _score_panel(
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def draw_speed(cells: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figure:
+def draw_speed(speeds: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figure:
     """Training speed over the baseline's at the same size, a line a variant.
 
     Args:
-        cells: variant, parameters, relative_speed; one row a variant and size.
-        labels: in drawing order.
+        speeds: variant, parameters, relative_speed, ci_low, ci_high; one row a variant and size.
+        labels: all labels of the report, in drawing order; those without a speed are left out.
         theme: light or dark.
     """
+    shown = [label for label in labels if label in set(speeds["variant"])]
     with themed(theme):
         looks = styles(labels, theme)
-        figure = Figure(figsize=(WIDTH, 3.8 + legend_inches(len(labels))))
+        figure = Figure(figsize=(WIDTH, 3.8 + legend_inches(len(shown))))
         axes = figure.subplots()
-        for label in labels:
-            own = cells[cells["variant"] == label].sort_values("parameters")
+        for label in shown:
+            own = speeds[speeds["variant"] == label].sort_values("parameters")
             draw_line(axes, own["parameters"], own["relative_speed"], looks[label], label, "speed")
+            draw_upright_intervals(axes, own["parameters"], own, looks[label])
         axes.set_xscale("log")
-        sizes = sorted({int(value) for value in cells["parameters"]})
+        sizes = sorted({int(value) for value in speeds["parameters"]})
         _parameter_ticks(axes, sizes)
-        axes.set_ylim(0, max(1.05, float(cells["relative_speed"].max()) * 1.08))
+        top = np.nanmax(speeds[["relative_speed", "ci_high"]].to_numpy(np.float64))
+        axes.set_ylim(0, max(1.05, float(top) * 1.08))
         axes.set_xlabel("Parameters")
         axes.set_ylabel("Tokens per second,\nbaseline = 1")
-        figure.legend(loc="outside upper center", ncols=legend_columns(len(labels)))
+        figure.legend(loc="outside upper center", ncols=legend_columns(len(shown)))
         return figure
 
 

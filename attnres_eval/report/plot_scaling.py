@@ -363,6 +363,16 @@ def multiplier_ends(scaling: Scaling) -> tuple[float, float]:
     return low, high
 
 
+def beyond_panel(scaling: Scaling) -> dict[str, int]:
+    """How many runs of a label the lower panel does not show; labels without any left out."""
+    if not _has_multipliers(scaling):
+        return {}
+    low, high = multiplier_ends(scaling)
+    implied = implied_multipliers(scaling.curves[scaling.baseline], scaling.points)
+    beyond = scaling.points["label"][~implied.between(low, high)]
+    return {label: n for label in scaling.labels if (n := int((beyond == label).sum()))}
+
+
 def _multiplier_panel(
     axes: Axes, scaling: Scaling, looks: dict[str, Style], compute: np.ndarray, theme: Theme
 ) -> None:

@@ -19,6 +19,7 @@ from attnres_eval.report.select import (
     main_row,
     multiplier_summary,
 )
+from attnres_eval.report.speed import speed_sentences
 from attnres_eval.report.style import label_title
 from attnres_eval.report.swept_sections import swept_sections
 from attnres_eval.report.time_section import time_section
@@ -65,6 +66,8 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         if variant
         else [],
     )
+    # Beside the other times where it shows those, apart where it shows how the runs went.
+    calibrated = not tables["step_times"].empty
     sections = [
         *_claims(tables["claims"]),
         Section("What was run", paragraphs(words.run_sentences(results))),
@@ -73,7 +76,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
         *swept_sections(
             results, tables, {name: figure for name, figure in drawn.items() if figure != lead}
         ),
-        *time_section(results, tables, shown("time_scaling")),
+        *time_section(results, tables, shown("time_scaling", *(["speed"] if calibrated else []))),
         *_benchmarks(results, tables, shown("benchmarks")),
         *_on_benchmarks(results, tables, shown),
         *_against(results, tables, shown(*rest)),
@@ -83,9 +86,7 @@ def study_page(results: Results, tables: Tables, figures: list[Figure]) -> Page:
             shown("training"),
             [view("cells", tables["cells"]), view("losses", tables["losses"])],
         ),
-        Section(
-            "Speed", paragraphs(words.speed_sentences(results, tables["cells"])), shown("speed")
-        ),
+        *([] if calibrated else [_speed(results, tables, shown("speed"))]),
         *_inside(results, tables, shown("depth", "mixing")),
         Section("How to read this", list(words.CONVENTIONS), place="closing"),
         Section("Provenance", _provenance(results), place="closing"),
@@ -190,6 +191,11 @@ def _on_benchmarks(
             )
         )
     return sections
+
+
+def _speed(results: Results, tables: Tables, figures: list[Figure]) -> Section:
+    said = speed_sentences(results, tables["cells"], tables["step_times"])
+    return Section("Speed", paragraphs(said), figures)
 
 
 def _inside(results: Results, tables: Tables, figures: list[Figure]) -> list[Section]:

@@ -23,6 +23,8 @@ LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     (0, (1, 1.4)),
     (0, (6, 2, 1, 2)),
 )
+MORE_LINES = (*LINES, (0, (6, 2, 1, 2, 1, 2)))
+"""For the labels of one variant, of which there may be more than registered ones of one colour."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,14 @@ def _style_beside(looks: dict[str, Style], label: str, own: Style, theme: Theme)
     def taken(colour: str) -> list[Style]:
         return [look for look in looks.values() if look.colour == colour]
 
-    free = [c for c in colours if len({look.line for look in taken(c)}) < len(LINES)]
+    free = [c for c in colours if len({look.line for look in taken(c)}) < len(MORE_LINES)]
     colour = (free or colours)[0]
     lines = [look.line for look in taken(colour)]
     markers = [look.marker for look in taken(colour)]
     return Style(
         colour,
         marker=min((own.marker, *MARKERS), key=markers.count),
-        line=min((own.line, *LINES), key=lines.count),
+        line=min((own.line, *MORE_LINES), key=lines.count),
     )
 
 

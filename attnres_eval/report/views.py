@@ -129,9 +129,10 @@ VIEWS = {
         folded=True,
     ),
     "shape_slopes": View(
-        "Change of the difference to the baseline by a doubling of depth, nats per token",
+        "Change of the difference between two labels by a doubling of depth, nats per token",
         {
             "Variant": "variant",
+            "Over": "over",
             "Slope": "slope",
             "95% interval": ("ci_low", "ci_high"),
             "Depths": "n_depths",

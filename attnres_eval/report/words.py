@@ -275,33 +275,6 @@ def _missing(results: Results) -> list[str]:
     ]
 
 
-def speed_sentences(results: Results, cells: pd.DataFrame) -> list[str]:
-    """Tokens per second over the baseline's, at the largest size that both have."""
-    study = results.study
-    sentences = [
-        "The comparison is at equal FLOPs, which is not equal time. Tokens per second are clock"
-        " readings of this implementation on the processor named below; other runs may have been"
-        " training beside it."
-    ]
-    known = cells[cells["relative_speed"].notna() & (cells["variant"] != study.baseline)]
-    rows = [
-        known[known["variant"] == label].sort_values("flops").iloc[-1]
-        for label in study.variants
-        if label in set(known["variant"])
-    ]
-    if len(rows) > MOST_NAMED:
-        rows.sort(key=lambda row: row["relative_speed"])
-        rows = [rows[0], rows[-1]]
-        sentences.append(f"Of {known['variant'].nunique()} variants, the slowest and the fastest:")
-    sentences += [
-        f"{label_title(row['variant'])} trained at {row['relative_speed']:.2f} of"
-        f" {label_title(study.baseline)}'s tokens per second at size {row['size']}"
-        f" ({row['tokens_per_second']:,.0f} tokens a second)."
-        for row in rows
-    ]
-    return sentences
-
-
 def training_finding(final: pd.Series, baseline: str, size: str) -> str:
     """Where the learning curves end: loss by label, nats per token."""
     ends = [f"{label_title(str(label))} {loss:.3f}" for label, loss in final.items()]

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
+from attnres_eval.labels import OWN
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import label_title
 from attnres_eval.report.wording import listed
@@ -11,14 +12,19 @@ from attnres_eval.report.words import interval
 
 def shapes_headline(results: Results, slopes: pd.DataFrame) -> str:
     """The first sentence of a study over shapes; empty where no slope has an interval."""
-    rows = slopes[[has_interval(row) for _, row in slopes.iterrows()]]
+    baseline = results.study.baseline
+    rows = _judged(slopes[(slopes["over"] == baseline) & (slopes["variant"] != baseline + OWN)])
     if rows.empty:
         return ""
-    base = label_title(results.study.baseline)
     return (
         "At equal FLOPs, with each doubling of depth, the difference to"
-        f" {base} changes by {listed([_slope(row) for _, row in rows.iterrows()])} nats per token."
+        f" {label_title(baseline)} changes by"
+        f" {listed([_slope(row) for _, row in rows.iterrows()])} nats per token."
     )
+
+
+def _judged(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[[has_interval(row) for _, row in rows.iterrows()]]
 
 
 def _slope(row: pd.Series) -> str:
@@ -27,16 +33,17 @@ def _slope(row: pd.Series) -> str:
 
 def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
     """Who gains with depth, and at which depth each variant's loss is least."""
-    rows = slopes[[has_interval(row) for _, row in slopes.iterrows()]]
     if slopes.empty:
         return []
-    base = label_title(results.study.baseline)
+    baseline = results.study.baseline
+    usual = slopes[slopes["over"] == baseline]
     sentences = [
-        f"All sizes cost {base} the same FLOPs; only depth against width differs. The slope is that"
-        " of the difference over log2 of the number of blocks, its interval from the noise of all"
-        " runs."
+        f"All sizes cost {label_title(baseline)} the same FLOPs; only depth against width differs."
+        " The slope is that of the difference over log2 of the number of blocks, its interval from"
+        f" the noise of all runs{_but_for(usual, baseline)}."
     ]
-    for _, row in rows.iterrows():
+    for _, row in _judged(slopes).iterrows():
+        base = label_title(row["over"])
         if row["ci_high"] < 0:
             found = f"gains on {base} with depth"
         elif row["ci_low"] > 0:
@@ -44,12 +51,25 @@ def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
         else:
             found = f"shows no trend against {base} with depth: the interval holds 0"
         sentences.append(f"{label_title(row['variant'])} {found} ({_slope(row)}).")
-    best = [f"{label_title(row['variant'])} {row['best_n_layers']}" for _, row in slopes.iterrows()]
+    best = [f"{label_title(row['variant'])} {row['best_n_layers']}" for _, row in usual.iterrows()]
     sentences.append(
         f"Blocks at which the mean loss is least: {listed(best)}. Neighbouring depths may not"
         " differ by more than their noise."
     )
     return sentences
+
+
+def _but_for(usual: pd.DataFrame, baseline: str) -> str:
+    """Whose interval rests on other noise: that of a variant that stands apart."""
+    common = usual.loc[usual["variant"] == baseline, "pooled_sd"]
+    rows = _judged(usual)
+    apart = [label_title(name) for name in rows.loc[~rows["pooled_sd"].isin(common), "variant"]]
+    if not apart:
+        return ""
+    return (
+        f", but for {listed(apart)}, whose seeds stand apart at a depth: from the spread of their"
+        " own pairs"
+    )
 
 
 def option_headline(results: Results, table: pd.DataFrame) -> str:

@@ -61,7 +61,7 @@ def calibration_sentences(results: Results, step_times: pd.DataFrame) -> list[st
             if spread.max() > UNSTEADY
             else "."
         ),
-        *_step_sentence(results, step_times),
+        *step_sentence(results, step_times),
     ]
 
 
@@ -75,7 +75,8 @@ def _trained(results: Results) -> str:
     return f" Runs were trained on {listed(others)} too; their losses are put at these times."
 
 
-def _step_sentence(results: Results, step_times: pd.DataFrame) -> list[str]:
+def step_sentence(results: Results, step_times: pd.DataFrame) -> list[str]:
+    """What a step takes over the baseline's; of many variants the fastest and the slowest."""
     rows = step_times[step_times["variant"] != results.study.baseline]
     labels = list(dict.fromkeys(rows["variant"]))
     if not labels:

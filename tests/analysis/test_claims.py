@@ -13,6 +13,7 @@ from attnres_eval.analysis.claims import (
     CANNOT_BE_TOLD,
     COLUMNS,
     DEEPER,
+    DEEPER_OVER_OWN,
     NO_GAIN,
     NOT_REPRODUCED,
     REASONING,
@@ -114,9 +115,10 @@ def test_rows_are_those_with_an_interval_of_attnres(results: Results) -> None:
         ("block_attnres", first, "gradient_rms", 0.5, 0.4, 0.6),
     )
     slopes = table(
-        "variant slope ci_low ci_high",
-        ("block_attnres", 0.02, 0.01, 0.03),
-        ("full_attnres_not", 0.02, 0.01, 0.03),
+        "variant over slope ci_low ci_high",
+        ("block_attnres", "prenorm", 0.02, 0.01, 0.03),
+        ("full_attnres_not", "prenorm", 0.02, 0.01, 0.03),
+        ("block_attnres", "prenorm_own", -0.02, -0.03, -0.01),
     )
     found = claims_table(results, multipliers, gains, growth, slopes)
     assert list(found.columns) == COLUMNS
@@ -127,10 +129,12 @@ def test_rows_are_those_with_an_interval_of_attnres(results: Results) -> None:
         ("block_attnres", 0.2, NO_GAIN),
         ("attnres8", 0.5, REPRODUCED),
         ("block_attnres", 0.02, NOT_REPRODUCED),
+        ("block_attnres", -0.02, REPRODUCED),
     ]
     assert list(found["size"].dropna()) == [last, last, first]
-    assert found["measure"].nunique() == 5
-    assert list(found["ci_low"]) == [1.05, 0.9, 0.1, 0.1, 0.4, 0.01]
+    assert found["measure"].nunique() == 6
+    assert found["measure"].iloc[-1] == DEEPER_OVER_OWN.measure
+    assert list(found["ci_low"]) == [1.05, 0.9, 0.1, 0.1, 0.4, 0.01, -0.03]
     empty = claims_table(results, multipliers[:0], gains[:0], growth[:0], slopes[:0])
     other = results.study.model_copy(update={"baseline": "mhc"})
     over_another = claims_table(replace(results, study=other), multipliers, gains, growth, slopes)

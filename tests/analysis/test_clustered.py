@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attnres_eval.analysis.clustered import Estimate, Part, estimate
+from attnres_eval.analysis.clustered import Estimate, Part, beyond_rounding, estimate
 
 
 def drawn(seed: int = 0, n: int = 40, seeds: int = 3) -> np.ndarray:
@@ -72,6 +72,17 @@ def test_nothing_is_claimed_without_spread() -> None:
     assert math.isnan(one_seed.questions_and_seeds.p_value)
     assert math.isnan(one_seed.questions_and_seeds.detectable)
     assert not estimate(drawn(), np.zeros(40)).questions.interval.exists
+
+
+def test_a_mean_that_cancels_is_zero() -> None:
+    """Tenths have no exact float: their sum in order leaves 2.8e-17 or so."""
+    scores = np.array([[0.1], [0.2], [-0.3], [0.3], [-0.1], [-0.2]])
+    assert scores.mean() != 0
+    found = estimate(scores, np.arange(6)).questions
+    assert (found.mean, found.p_value) == (0, 1)
+    assert estimate(scores * 1e-15, np.arange(6)).questions.mean == 0
+    assert math.isnan(beyond_rounding(math.nan, scores))
+    assert estimate(scores + 1e-9, np.arange(6)).questions.mean == pytest.approx(1e-9, rel=1e-3)
 
 
 def test_p_value_agrees_with_the_interval() -> None:

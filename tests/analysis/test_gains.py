@@ -40,6 +40,19 @@ def test_tasks_of_one_kind_bear_no_comparison(tmp_path: Path) -> None:
         assert gains_table(results, answers(results)).empty
 
 
+def test_gains_that_cancel_are_zero(tmp_path: Path) -> None:
+    """Tenths have no exact float: their sum leaves an error that is no gain."""
+    results = collect(fabricate(tmp_path / "made", study=make_study(tasks=(*STEPS, *OTHER))))
+    answered = answers(results)
+    place = answered.groupby(["variant", "size", "task", "metric", "seed"]).cumcount()
+    value = place.map(dict(enumerate((0.1, 0.2, -0.3, 0.3, -0.1, -0.2)))).fillna(0.0)
+    answered["value"] = value.where(answered["variant"] != "prenorm", 0.0)
+    table = gains_table(results, answered)
+    assert len(table)
+    assert (table[["reasoning_gain", "other_gain", "difference"]] == 0).all(axis=None)
+    assert (table["p"] == 1).all()
+
+
 def test_an_interval_is_as_wide_as_gains_vary(tmp_path: Path) -> None:
     """No variant gains anywhere: of many such studies about 95% must hold 0."""
     held, judged = 0, 0

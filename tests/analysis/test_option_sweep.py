@@ -9,6 +9,7 @@ from sweeps import blocks_study, study_of
 from attnres_eval.analysis.collect import collect
 from attnres_eval.analysis.option_sweep import COLUMNS, option_sweep_table, swept_labels
 from attnres_eval.analysis.pooled import differences_table
+from attnres_eval.analysis.tables import displayed
 
 Fabricated = Callable[..., Path]
 
@@ -63,6 +64,7 @@ def test_the_table_is_that_of_differences(fabricated: Fabricated) -> None:
     table = option_sweep_table(results, differences)
     assert list(table.columns) == COLUMNS
     assert list(table.loc[table["sweep"] == "block_attnres", "value"]) == [1, 2, 4, 8]
+    assert list(displayed(table)["value"].unique()) == ["1", "2", "4", "8"]
     known = differences.set_index("variant")
     means = results.runs.groupby("label")["loss"].mean()
     for _, row in table.iterrows():

@@ -49,7 +49,7 @@ def table_of(losses: Mapping[tuple[str, int], float], labels: list[str] = LABELS
     runs = runs_of(losses)
     study = make_study(labels, n_sizes=1, seeds=sorted({seed for _, seed in losses}))
     finished = runs[runs["loss"].notna()]
-    results: Any = SimpleNamespace(study=study, runs=runs, finished=finished)
+    results: Any = SimpleNamespace(study=study, runs=runs, finished=finished, calibration=None)
     return differences_table(results).set_index("variant")
 
 

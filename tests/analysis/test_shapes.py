@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fabricate import make_study
 from scipy import stats
-from sweeps import shapes_study
+from sweeps import shapes_study, shapes_study_at_own_rates
 
 from attnres_eval.analysis.collect import collect
 from attnres_eval.analysis.frames import fits_table, multipliers_table
@@ -18,6 +18,7 @@ from attnres_eval.analysis.shapes import (
     shape_slopes_table,
     shapes_table,
 )
+from attnres_eval.report.words_over import shapes_headline, shapes_sentences
 
 Fabricated = Callable[..., Path]
 
@@ -46,6 +47,87 @@ def test_the_slope_is_the_line_of_the_differences(fabricated: Fabricated) -> Non
     assert row["ci_high"] - row["slope"] == pytest.approx(reach)
     assert row["slope"] - row["ci_low"] == pytest.approx(reach)
     assert math.isnan(slopes.loc["prenorm", "slope"])
+
+
+def test_a_diverged_run_widens_its_own_slope_alone(fabricated: Fabricated) -> None:
+    results = collect(fabricated(study=shapes_study(), noise=2e-3))
+    usual = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    runs = results.runs
+    runs.loc[runs["run"] == "full_attnres-l32-s1", "loss"] += 1.0
+    slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    usual, slopes = usual.set_index("variant"), slopes.set_index("variant")
+    wide, same = ["full_attnres", "block_attnres"]
+    assert slopes.loc[same, "slope"] == usual.loc[same, "slope"]
+    before, after = (t.loc[same, "ci_high"] - t.loc[same, "ci_low"] for t in (usual, slopes))
+    assert after == pytest.approx(before, rel=0.5)
+    # Welch's interval, by hand: depths weigh -1.5, -.5, .5 and 1.5 over 5.
+    loss = runs.pivot(index=["n_layers", "seed"], columns="label", values="loss")
+    pairs = (loss[wide] - loss["prenorm"]).groupby("n_layers")
+    weights = np.array([-1.5, -0.5, 0.5, 1.5]) / 5
+    parts = weights**2 * pairs.var().to_numpy() / 3
+    df = parts.sum() ** 2 / (parts**2 / 2).sum()
+    row = slopes.loc[wide]
+    assert row["slope"] == pytest.approx(weights @ pairs.mean().to_numpy())
+    assert row["df"] == pytest.approx(df)
+    reach = stats.t.ppf(0.975, df) * math.sqrt(parts.sum())
+    assert row["ci_high"] - row["slope"] == pytest.approx(reach)
+    assert row["pooled_sd"] == pytest.approx(math.sqrt(pairs.var().mean() / 2))
+    words = shapes_sentences(results, slopes.reset_index())
+    assert "but for Full AttnRes, whose seeds stand apart at a depth" in words[0]
+    assert "apart" not in shapes_sentences(results, usual.reset_index())[0]
+
+
+@pytest.mark.parametrize("apart", [None, "full_attnres_own", "prenorm_own"])
+def test_own_rates_are_compared_with_the_baseline_at_its_own(
+    fabricated: Fabricated, apart: str | None
+) -> None:
+    results = collect(fabricated(study=shapes_study_at_own_rates(), noise=2e-3))
+    runs = results.runs
+    if apart:
+        runs.loc[runs["run"] == f"{apart}-l32-s1", "loss"] += 1.0
+    slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    labels = ["prenorm", "prenorm_own", "full_attnres", "full_attnres_own", "mhc"]
+    wanted = [(label, "prenorm") for label in labels] + [("full_attnres_own", "prenorm_own")]
+    assert list(zip(slopes["variant"], slopes["over"], strict=True)) == wanted
+    row = slopes.iloc[-1]
+    loss = runs.pivot(index=["n_layers", "seed"], columns="label", values="loss")
+    pairs = (loss["full_attnres_own"] - loss["prenorm_own"]).groupby("n_layers")
+    weights = np.array([-1.5, -0.5, 0.5, 1.5]) / 5
+    assert row["slope"] == pytest.approx(weights @ pairs.mean().to_numpy())
+    variances = pairs.var().to_numpy() if apart else np.full(4, 2 * row["pooled_sd"] ** 2)
+    parts = weights**2 * variances / 3
+    df = parts.sum() ** 2 / (parts**2 / 2).sum() if apart else 4 * 4 * 2
+    assert row["df"] == pytest.approx(df)
+    reach = stats.t.ppf(0.975, df) * math.sqrt(parts.sum())
+    assert row["ci_high"] - row["slope"] == pytest.approx(reach)
+    usual = slopes.set_index(["variant", "over"])["pooled_sd"]
+    assert usual["mhc", "prenorm"] == usual["prenorm", "prenorm"]
+    words = shapes_sentences(results, slopes)
+    assert any("AttnRes at its own rate" in text and "PreNorm at its own" in text for text in words)
+    headline = shapes_headline(results, slopes)
+    assert headline.count("Full AttnRes at its own rate") == 1
+    assert "PreNorm at its own rate" not in headline
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0], ids=["pooled", "apart"])
+def test_a_slope_counts_pairs(fabricated: Fabricated, shift: float) -> None:
+    """A run of the baseline that is missing takes the pair of every variant."""
+    missing = ["prenorm-l4-s0"]
+    results = collect(fabricated(study=shapes_study(), noise=2e-3, missing=missing))
+    runs = results.runs
+    runs.loc[runs["run"] == "full_attnres-l32-s1", "loss"] += shift
+    slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    row = slopes.set_index("variant").loc["full_attnres"]
+    loss = results.finished.pivot(index=["n_layers", "seed"], columns="label", values="loss")
+    pairs = (loss["full_attnres"] - loss["prenorm"]).dropna().groupby("n_layers")
+    assert list(pairs.count()) == [2, 3, 3, 3]
+    weights = np.array([-1.5, -0.5, 0.5, 1.5]) / 5
+    variances = pairs.var().to_numpy() if shift else np.full(4, 2 * row["pooled_sd"] ** 2)
+    parts = weights**2 * variances / pairs.count().to_numpy()
+    df = parts.sum() ** 2 / (parts**2 / (pairs.count().to_numpy() - 1)).sum()
+    assert row["df"] == pytest.approx(df if shift else 15)
+    reach = stats.t.ppf(0.975, row["df"]) * math.sqrt(parts.sum())
+    assert row["ci_high"] - row["slope"] == pytest.approx(reach)
 
 
 def test_the_interval_of_a_slope_holds_the_truth(fabricated: Fabricated) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 from attnres_eval.model.kernels import ops
 from attnres_eval.model.kernels.switch import kernels, tiles_used, use_tiles
 
-SHAPES = [(200, 72, 72), (137, 70, 100), (64, 34, 40), (9, 96, 20)]
-"""Tokens, widths and contexts that leave rest rows, rest units and narrow panels."""
+SHAPES = [(300, 72, 72), (137, 70, 100), (64, 34, 40), (9, 96, 20)]
+"""Tokens, inner and outer widths that leave rest rows, rest units and narrow panels; the first has
+so many tokens that a weight's gradient is summed in two parts."""
 
 
 def results(wanted: bool) -> dict[str, Tensor]:

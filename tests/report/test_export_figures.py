@@ -1,5 +1,6 @@
 """Figures as files for a paper: their size, their letters, their captions."""
 
+import math
 import re
 import struct
 from collections.abc import Callable
@@ -187,8 +188,9 @@ def test_a_line_through_a_text_does_not_fit() -> None:
 
 def test_a_page_is_drawn_as_before() -> None:
     drawn_for_paper(labelled("text", 11), LIGHT)
-    cells = {"variant": ["prenorm"], "parameters": [1e6], "relative_speed": [1.0]}
-    figure = draw_speed(pd.DataFrame(cells), ["prenorm"], LIGHT)
+    speeds = {"variant": ["prenorm"], "parameters": [1e6], "relative_speed": [1.0]}
+    speeds |= {"ci_low": [math.nan], "ci_high": [math.nan]}
+    figure = draw_speed(pd.DataFrame(speeds), ["prenorm"], LIGHT)
     assert figure.get_figwidth() == 7
     assert figure.axes[0].xaxis.label.get_fontsize() == 11
 

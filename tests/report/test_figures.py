@@ -25,7 +25,7 @@ from attnres_eval.report.plot_compare import (
     short_count,
 )
 from attnres_eval.report.plot_paper import draw_downstream
-from attnres_eval.report.plot_scaling import Scaling, draw_scaling, power_label
+from attnres_eval.report.plot_scaling import Scaling, beyond_panel, draw_scaling, power_label
 from attnres_eval.report.plot_training import draw_training, smoothed_curves, smoothing_window
 from attnres_eval.report.select import (
     OVER_OWN,
@@ -134,11 +134,26 @@ def test_a_variant_that_stands_apart_does_not_squeeze_the_lower_panel(
     points.loc[points.index[points["label"] == "full_attnres"][:1], "loss"] *= 1.4
     changed = replace(scaling, points=points)
     assert draw_scaling(changed, LIGHT).axes[1].get_ylim()[0] < usual[0]
+    assert beyond_panel(scaling) == {}
     apart = replace(changed, apart=("full_attnres",))
+    assert beyond_panel(apart) == {"full_attnres": 1}
+    # So are runs that are worth far more compute than they took.
+    points.loc[points.index[points["label"] == "block_attnres"], "loss"] *= 0.01
+    assert beyond_panel(apart)["block_attnres"] == (points["label"] == "block_attnres").sum()
+    points.loc[points.index[points["label"] == "block_attnres"], "loss"] /= 0.01
     assert draw_scaling(apart, LIGHT).axes[1].get_ylim()[0] >= usual[0]
     # In the upper one it is seen all the same.
     low, high = draw_scaling(apart, LIGHT).axes[0].get_ylim()
     assert low < points["loss"].max() < high
+
+
+def test_captions_count_the_runs_beyond_the_lower_panel(analysed: Callable[..., Any]) -> None:
+    made = analysed(multipliers=TRUTH)
+    runs = made.results.runs
+    runs.loc[runs.index[runs["label"] == "full_attnres"][:2], "loss"] *= 2
+    figures = study_figures(made.results, made.tables, made.folder / "figures")
+    captions = {figure.name: figure.caption for figure in figures}
+    assert captions["scaling"].endswith("Runs beyond the lower panel: Full AttnRes (2).")
 
 
 def test_labels_without_a_curve_are_left_out_of_scaling_and_named_as_a_number(
@@ -219,6 +234,9 @@ def test_scores_have_a_panel_a_task_with_its_chance_line(analysed: Callable[...,
     figure = draw_scores(scores, LABELS, LIGHT)
     panels = {axes.get_title().split("\n")[0]: axes for axes in figure.axes if axes.get_visible()}
     assert set(panels) == {"arc_easy", "piqa", "boolq"}
+    # A label without a score has no empty row.
+    some = draw_scores(scores[scores["variant"] != "full_attnres"], LABELS, LIGHT).axes[0]
+    assert [tick.get_text() for tick in some.get_yticklabels()] == ["PreNorm", "Block AttnRes"]
     for _, row in scores.iterrows():
         task, label = row["task"], row["variant"]
         assert drawn(panels[task], f"dot-{label}").get_xdata() == [row["score"]]
@@ -258,17 +276,27 @@ def test_smoothing_windows_are_odd(steps: int, window: int) -> None:
 
 
 def test_speed_has_a_line_a_variant() -> None:
-    cells = pd.DataFrame(
+    speeds = pd.DataFrame(
         {
             "variant": ["prenorm", "block_attnres", "block_attnres"],
             "parameters": [1000, 5000, 1000],
             "relative_speed": [1.0, 0.8, 0.7],
+            "ci_low": [np.nan, 0.6, 0.65],
+            "ci_high": [np.nan, 1.5, 0.75],
         }
     )
-    axes = draw_speed(cells, LABELS, LIGHT).axes[0]
+    figure = draw_speed(speeds, LABELS, LIGHT)
+    axes = figure.axes[0]
     line = drawn(axes, "speed-block_attnres")
     assert list(line.get_xdata()) == [1000, 5000]
     assert list(line.get_ydata()) == [0.7, 0.8]
+    bars = {tuple(one.get_ydata()) for one in axes.lines if len(set(one.get_xdata())) == 1}
+    assert bars >= {(0.6, 1.5), (0.65, 0.75)}
+    assert axes.get_ylim()[1] > 1.5
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "PreNorm",
+        "Block AttnRes",
+    ]
 
 
 def test_downstream_without_questions_has_no_bar() -> None:

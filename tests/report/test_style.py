@@ -108,6 +108,12 @@ def test_labels_at_the_recipes_rate_differ_in_line_and_in_marker(study: str) -> 
     assert len({(look.colour, look.marker) for look in own}) == len(own)
 
 
+def test_every_number_of_blocks_has_block_attnres_colour() -> None:
+    labels = [name for name in load_study("reference:blocks").variants if name != "prenorm"]
+    looks = styles(labels, LIGHT)
+    assert {looks[label].colour for label in labels} == {looks["block_attnres"].colour}
+
+
 def test_looks_do_not_depend_on_the_theme() -> None:
     labels = list(load_study("zoo").variants)
     light, dark = styles(labels, LIGHT), styles(labels, DARK)

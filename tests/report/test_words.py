@@ -174,15 +174,6 @@ def test_nothing_is_said_of_holes_where_there_are_none(analysed: Callable[..., A
     assert words.missing_sentences(analysed().results) == []
 
 
-def test_speed_is_the_measured_ratio(analysed: Callable[..., Any]) -> None:
-    made = analysed()
-    text = " ".join(words.speed_sentences(made.results, made.tables["cells"]))
-    cells = made.tables["cells"]
-    row = cells[(cells["variant"] == "block_attnres") & (cells["size"] == "d64")].iloc[0]
-    assert f"Block AttnRes trained at {row['relative_speed']:.2f} of PreNorm's" in text
-    assert "not equal time" in text
-
-
 def test_scores_that_differ_are_counted_and_named(analysed: Callable[..., Any]) -> None:
     made = analysed({"tasks": ["arc_easy", "mmlu_x"]}, skill={"block_attnres": 0.9})
     scores = made.tables["benchmarks"]
