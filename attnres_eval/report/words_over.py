@@ -3,6 +3,7 @@
 import pandas as pd
 
 from attnres_eval.analysis.collect import Results
+from attnres_eval.analysis.shapes import MIN_DEPTHS
 from attnres_eval.labels import OWN, own_base
 from attnres_eval.report.select import has_interval
 from attnres_eval.report.style import label_title
@@ -52,8 +53,14 @@ def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
             found = f"loses against {base} with depth"
         else:
             found = f"shows no trend against {base} with depth: the interval holds 0"
-        sentences.append(f"{label_title(row['variant'])} {found} ({_slope(row)}).")
-    best = [f"{label_title(row['variant'])} {row['best_n_layers']}" for _, row in usual.iterrows()]
+        sentences.append(
+            f"{label_title(row['variant'])} {found} ({row['slope']:+.4f}, 95% interval"
+            f" {interval(row, 4)})."
+        )
+    compared = usual[usual["n_depths"] >= MIN_DEPTHS]
+    best = [
+        f"{label_title(row['variant'])} {row['best_n_layers']}" for _, row in compared.iterrows()
+    ]
     sentences.append(
         f"Blocks at which the mean loss is least: {listed(best)}. Neighbouring depths may not"
         " differ by more than their noise."

@@ -138,7 +138,11 @@ def test_slopes_in_words(fabricated: Fabricated) -> None:
     assert list(price.groups()) == [
         f"{over_prenorm(results.study, size):.2f}" for size in ("l4", "l32")
     ]
-    assert "Full AttnRes gains on PreNorm with depth (-0.0200 (-0.0300 to -0.0100)" in text
+    assert (
+        "Full AttnRes gains on PreNorm with depth (-0.0200, 95% interval -0.0300 to -0.0100)."
+        in text
+    )
+    assert "least: PreNorm 16, Full AttnRes 32 and Block AttnRes 32." in text
     assert "Block AttnRes shows no trend against PreNorm with depth: the interval holds 0" in text
     assert shapes_headline(results, slopes).startswith(
         "At depths that cost PreNorm the same FLOPs, with each doubling of depth, the difference to"
@@ -146,6 +150,8 @@ def test_slopes_in_words(fabricated: Fabricated) -> None:
     )
     slopes.loc[known, ["slope", "ci_low", "ci_high"]] = [0.02, 0.01, 0.03]
     assert "Full AttnRes loses against" in " ".join(shapes_sentences(results, slopes))
+    slopes.loc[known, "n_depths"] = 2
+    assert "least: PreNorm 16 and Block" in " ".join(shapes_sentences(results, slopes))
 
 
 def test_curves_over_depth_are_the_table(fabricated: Fabricated) -> None:
