@@ -12,6 +12,7 @@ from attnres_eval.analysis.claims import PUBLISHED_VARIANT
 from attnres_eval.analysis.collect import Results
 from attnres_eval.analysis.pooled import apart_somewhere
 from attnres_eval.analysis.questions import GOLD_BITS
+from attnres_eval.analysis.shapes import is_over_shapes
 from attnres_eval.files import write_bytes
 from attnres_eval.reference.paper import PRINTED_MULTIPLIER
 from attnres_eval.report import words, words_paired, words_time
@@ -445,4 +446,8 @@ def _speed(results: Results, tables: Tables, folder: Path) -> Figure | None:
         return None
     alt = " ".join(speed_findings(results, cells, times)) or "Baseline only."
     figure = Figure("speed", "Training speed", speed_caption(times, results.study.baseline), alt)
-    return save_figure(figure, lambda theme: draw_speed(rows, _labels(results), theme), folder)
+    # Sizes of one budget have much the same parameters.
+    over = "n_layers" if is_over_shapes(results.study) else "parameters"
+    return save_figure(
+        figure, lambda theme: draw_speed(rows, _labels(results), theme, over), folder
+    )

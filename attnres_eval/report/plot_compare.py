@@ -191,13 +191,16 @@ def _score_panel(
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def draw_speed(speeds: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Figure:
+def draw_speed(
+    speeds: pd.DataFrame, labels: Sequence[str], theme: Theme, over: str = "parameters"
+) -> Figure:
     """Training speed over the baseline's at the same size, a line a variant.
 
     Args:
-        speeds: variant, parameters, relative_speed, ci_low, ci_high; one row a variant and size.
+        speeds: variant, `over`, relative_speed, ci_low, ci_high; one row a variant and size.
         labels: all labels of the report, in drawing order; those without a speed are left out.
         theme: light or dark.
+        over: the column on the horizontal axis, `parameters` or `n_layers`.
     """
     shown = [label for label in labels if label in set(speeds["variant"])]
     with themed(theme):
@@ -205,15 +208,15 @@ def draw_speed(speeds: pd.DataFrame, labels: Sequence[str], theme: Theme) -> Fig
         figure = Figure(figsize=(WIDTH, 3.8 + legend_inches(len(shown))))
         axes = figure.subplots()
         for label in shown:
-            own = speeds[speeds["variant"] == label].sort_values("parameters")
-            draw_line(axes, own["parameters"], own["relative_speed"], looks[label], label, "speed")
-            draw_upright_intervals(axes, own["parameters"], own, looks[label])
+            own = speeds[speeds["variant"] == label].sort_values(over)
+            draw_line(axes, own[over], own["relative_speed"], looks[label], label, "speed")
+            draw_upright_intervals(axes, own[over], own, looks[label])
         axes.set_xscale("log")
-        sizes = sorted({int(value) for value in speeds["parameters"]})
+        sizes = sorted({int(value) for value in speeds[over]})
         _parameter_ticks(axes, sizes)
         top = np.nanmax(speeds[["relative_speed", "ci_high"]].to_numpy(np.float64))
         axes.set_ylim(0, max(1.05, float(top) * 1.08))
-        axes.set_xlabel("Parameters")
+        axes.set_xlabel("Parameters" if over == "parameters" else "Blocks (log scale)")
         axes.set_ylabel("Tokens per second,\nbaseline = 1")
         figure.legend(loc="outside upper center", ncols=legend_columns(len(shown)))
         return figure

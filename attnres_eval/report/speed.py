@@ -12,12 +12,12 @@ from attnres_eval.report.words_time import step_sentence
 
 
 def speed_rows(results: Results, cells: pd.DataFrame, step_times: pd.DataFrame) -> pd.DataFrame:
-    """Speed over the baseline's: variant, size, parameters, relative_speed, ci_low, ci_high.
+    """Speed over the baseline's: variant, size, parameters, n_layers, relative_speed, its interval.
 
     A label that differs from another by its learning rate alone is left out: it trains as fast.
 
     Args:
-        results: for the parameters of each label and size.
+        results: for the parameters and blocks of each label and size.
         cells: `attnres_eval.analysis.frames.cells_table`; its speeds are without intervals.
         step_times: `attnres_eval.analysis.step_times.step_times_table`; taken where it has rows.
     """
@@ -33,9 +33,10 @@ def speed_rows(results: Results, cells: pd.DataFrame, step_times: pd.DataFrame) 
     there = set(rows["variant"])
     bases = rows["variant"].map(own_base)
     rows = rows[(bases == rows["variant"]) | ~bases.isin(there)]
-    parameters = results.runs.groupby(["label", "size"])["parameters"].first()
+    shapes = results.runs.groupby(["label", "size"])[["parameters", "n_layers"]].first()
     keys = pd.MultiIndex.from_frame(rows[["variant", "size"]])
-    return rows.assign(parameters=parameters.reindex(keys).to_numpy())
+    parameters, n_layers = shapes.reindex(keys).to_numpy().T
+    return rows.assign(parameters=parameters, n_layers=n_layers)
 
 
 def speed_caption(step_times: pd.DataFrame, baseline: str) -> str:

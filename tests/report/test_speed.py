@@ -2,14 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from fabricate import make_study
+from matplotlib.figure import Figure
+from sweeps import shapes_study
 
+from attnres_eval.analysis.collect import collect
 from attnres_eval.analysis.pooled import differences_table
-from attnres_eval.report.build import study_figures
+from attnres_eval.report import figures as report_figures
+from attnres_eval.report.build import study_figures, study_tables
+from attnres_eval.report.plot_compare import draw_speed
 from attnres_eval.report.speed import speed_findings, speed_rows, speed_sentences
 from attnres_eval.report.study_page import study_page
+from attnres_eval.report.style import Theme
 
 
 def test_speed_is_the_measured_ratio(analysed: Callable[..., Any]) -> None:
@@ -39,6 +48,26 @@ def test_calibrated_speeds_take_the_place_of_the_runs(analysed: Callable[..., An
     assert "Block AttnRes 1.25" in " ".join(speed_findings(made.results, cells, times))
     table = differences_table(made.results).set_index(["variant", "size"])
     assert table.loc["block_attnres", "relative_step_time"].to_numpy() == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize("over", ["parameters", "n_layers"])
+def test_speed_is_over_what_sizes_differ_in(
+    fabricated: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, over: str
+) -> None:
+    study = shapes_study() if over == "n_layers" else make_study()
+    results = collect(fabricated(study=study))
+    taken: list[tuple[str, set[int]]] = []
+
+    def draw(speeds: pd.DataFrame, labels: list[str], theme: Theme, column: str) -> Figure:
+        taken.append((column, set(speeds[column])))
+        return draw_speed(speeds, labels, theme, column)
+
+    monkeypatch.setattr(report_figures, "draw_speed", draw)
+    study_figures(results, study_tables(results), tmp_path)
+    assert taken
+    for column, values in taken:
+        assert column == over
+        assert values == set(results.runs[over])
 
 
 def test_a_label_at_another_rate_has_no_line(analysed: Callable[..., Any]) -> None:
