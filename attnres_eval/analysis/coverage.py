@@ -17,7 +17,7 @@ import pandas as pd
 from attnres_eval.analysis.fit import NoFitError, fit_power
 from attnres_eval.analysis.intervals import Array, t_quantile
 from attnres_eval.analysis.multiplier import FREE, PER_PAIR, SHARED
-from attnres_eval.analysis.pooled import standing_apart
+from attnres_eval.analysis.pooled import distinct, standing_apart
 
 DRAWS = 4000
 MOST_LOSSES = 4_000_000
@@ -49,7 +49,7 @@ def estimate_noise(runs: pd.DataFrame, baseline: str) -> Noise | None:
     """Noise by a two-way layout (label x seed) within each size.
 
     A variant whose seeds stand apart at a size, one of whose runs diverged say, is left out there
-    (`attnres_eval.analysis.pooled.standing_apart`).
+    (`attnres_eval.analysis.pooled.standing_apart`), and labels of one model count once.
 
     Args:
         runs: finished runs with columns label, size, seed, loss.
@@ -61,7 +61,7 @@ def estimate_noise(runs: pd.DataFrame, baseline: str) -> Noise | None:
     own_squares, own_freedom, seed_squares, seed_freedom, labels = 0.0, 0, 0.0, 0, 0
     for _, part in runs.groupby("size"):
         apart = standing_apart(part, baseline)
-        alike = part[~part["label"].isin(apart)]
+        alike = distinct(part[~part["label"].isin(apart)])
         table = alike.pivot_table(index="label", columns="seed", values="loss").dropna(axis=1)
         n_labels, n_seeds = table.shape
         if n_labels < 2 or n_seeds < 2:

@@ -160,7 +160,7 @@ def additive_spread(runs: pd.DataFrame) -> Spread:
     """
     if runs.empty:
         return Spread(0.0, 0)
-    runs = runs[runs["label"].isin(set(_models(runs).values()))]
+    runs = distinct(runs)
     # A column of ones and zeros for each variant and each seed.
     factors = [runs[column].to_numpy(str) for column in ("label", "seed")]
     design = np.hstack([np.equal.outer(f, np.unique(f)) for f in factors]).astype(np.float64)
@@ -170,20 +170,33 @@ def additive_spread(runs: pd.DataFrame) -> Spread:
     return Spread(float(np.sum((loss - design @ fitted) ** 2)), len(runs) - int(rank))
 
 
-def _models(runs: pd.DataFrame, first: str = "") -> dict[str, str]:
-    """Every label, and the first one whose runs have the same losses.
+def models(runs: pd.DataFrame, first: str = "") -> dict[str, str]:
+    """Every label, and the label that stands for its model, which has most runs.
 
     Args:
         runs: as for `additive_spread`.
-        first: a label that comes before all others.
+        first: a label that stands for its model whatever its runs.
     """
-    found: dict[tuple[tuple[int, float], ...], str] = {}
-    models: dict[str, str] = {}
-    parts = {str(label): part for label, part in runs.groupby("label", sort=False)}
-    for label in sorted(parts, key=lambda label: label != first):
-        losses = zip(parts[label]["seed"], parts[label]["loss"], strict=True)
-        models[label] = found.setdefault(tuple(sorted(losses)), label)
-    return {label: models[label] for label in parts}
+    losses = {
+        str(label): dict(zip(part["seed"], part["loss"], strict=True))
+        for label, part in runs.groupby("label", sort=False)
+    }
+    found: dict[str, str] = {}
+    for label in sorted(losses, key=lambda label: (label != first, -len(losses[label]))):
+        same = (model for model in found.values() if _agree(losses[label], losses[model]))
+        found[label] = next(same, label)
+    return {label: found[label] for label in losses}
+
+
+def _agree(some: dict[int, float], others: dict[int, float]) -> bool:
+    """Whether all seeds that both have are the same to the last digit, and there are any."""
+    common = some.keys() & others.keys()
+    return bool(common) and all(some[seed] == others[seed] for seed in common)
+
+
+def distinct(runs: pd.DataFrame, first: str = "") -> pd.DataFrame:
+    """Runs of one label a model; arguments as for `models`."""
+    return runs[runs["label"].isin(set(models(runs, first).values()))]
 
 
 def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
@@ -196,8 +209,8 @@ def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
         runs: of one size, as for `additive_spread`.
         baseline: its label.
     """
-    models = _models(runs, baseline)
-    runs = runs[runs["label"].isin(set(models.values()))]
+    known = models(runs, baseline)
+    runs = distinct(runs, baseline)
     apart: dict[str, str] = {}
     while True:
         rest = runs[~runs["label"].isin(apart)]
@@ -212,8 +225,8 @@ def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
             return {
                 label: said
                 for model, said in apart.items()
-                for label in models
-                if models[label] == model
+                for label in known
+                if known[label] == model
             }
         apart[label] = note
 

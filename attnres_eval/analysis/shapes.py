@@ -114,9 +114,9 @@ def shape_slopes_table(results: Results, shapes: pd.DataFrame) -> pd.DataFrame:
 
     `slope` is the change of the difference to the label `over` by a doubling of depth, nats per
     token, with a 95% interval; below 0 the variant gains with depth. `over` is the baseline; more
-    rows follow, over the baseline at its own rates, for the variants at theirs. `best_n_layers` is
-    the depth of the least mean loss. `pooled_sd` is one run's noise; where a variant of the pair
-    stands apart at some depth, of the pair's own runs.
+    rows follow, over the baseline at its own rates, for the variants at theirs. `n_depths` are the
+    depths of the slope. `best_n_layers` is the depth of the least mean loss. `pooled_sd` is one
+    run's noise; where a variant of the pair stands apart at some depth, of the pair's own runs.
 
     Args:
         results: of the study.
@@ -149,6 +149,7 @@ def shape_slopes_table(results: Results, shapes: pd.DataFrame) -> pd.DataFrame:
         if label != over and over in losses:
             pairs = (losses[label] - losses[over]).dropna().groupby("size")
             depths = pairs.agg(["count", "mean", "var"]).join(n_layers)
+            row["n_depths"] = len(depths)
             if len(depths) >= MIN_DEPTHS:
                 row |= _own_slope(depths) if {label, over} & apart else _slope(depths, pooled, df)
         rows.append(row)

@@ -213,7 +213,7 @@ def draw_speed(
             draw_upright_intervals(axes, own[over], own, looks[label])
         axes.set_xscale("log")
         sizes = sorted({int(value) for value in speeds[over]})
-        _parameter_ticks(axes, sizes)
+        _size_ticks(axes, sizes, near=1.15 if over == "parameters" else 1.0)
         top = np.nanmax(speeds[["relative_speed", "ci_high"]].to_numpy(np.float64))
         axes.set_ylim(0, max(1.05, float(top) * 1.08))
         axes.set_xlabel("Parameters" if over == "parameters" else "Blocks (log scale)")
@@ -222,11 +222,11 @@ def draw_speed(
         return figure
 
 
-def _parameter_ticks(axes: Axes, parameters: Sequence[int]) -> None:
-    """One tick a size; variants of one size differ by less than a tick's width."""
+def _size_ticks(axes: Axes, sizes: Sequence[int], near: float) -> None:
+    """One tick a size; parameters of one size differ by a factor below `near`."""
     ticks: list[int] = []
-    for value in parameters:
-        if not ticks or value > ticks[-1] * 1.15:
+    for value in sizes:
+        if not ticks or value > ticks[-1] * near:
             ticks.append(value)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))

@@ -35,17 +35,20 @@ def _slope(row: pd.Series) -> str:
 
 def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
     """Who gains with depth, and at which depth each variant's loss is least."""
-    if slopes.empty:
-        return []
     baseline = results.study.baseline
     usual = slopes[slopes["over"] == baseline]
+    compared = usual[usual["n_depths"] >= MIN_DEPTHS]
+    if compared.empty:
+        return []
+    judged = _judged(slopes)
+    noise = ", its interval from the noise of all runs" if len(judged) else ""
     sentences = [
-        f"All sizes cost {label_title(baseline)} the same FLOPs; only depth against width differs."
-        " The slope is that of the difference over log2 of the number of blocks, its interval from"
-        f" the noise of all runs{_but_for(usual, baseline)}."
+        f"All sizes cost {label_title(baseline)} the same FLOPs: the deeper, the narrower, on as"
+        " many tokens as that leaves. The slope is that of the difference over log2 of the number"
+        f" of blocks{noise}{_but_for(slopes, baseline)}."
     ]
     sentences += _price(results.study, list(usual["variant"]))
-    for _, row in _judged(slopes).iterrows():
+    for _, row in judged.iterrows():
         base = label_title(row["over"])
         if row["ci_high"] < 0:
             found = f"gains on {base} with depth"
@@ -57,7 +60,6 @@ def shapes_sentences(results: Results, slopes: pd.DataFrame) -> list[str]:
             f"{label_title(row['variant'])} {found} ({row['slope']:+.4f}, 95% interval"
             f" {interval(row, 4)})."
         )
-    compared = usual[usual["n_depths"] >= MIN_DEPTHS]
     best = [
         f"{label_title(row['variant'])} {row['best_n_layers']}" for _, row in compared.iterrows()
     ]
@@ -75,7 +77,8 @@ def _price(study: Study, labels: list[str]) -> list[str]:
     bases = [study.run(study.baseline, size, study.seeds[0]).training_flops for size in ends]
     found = []
     for label in labels:
-        if own_base(label) != label:
+        at_another_rate = own_base(label) != label and own_base(label) in labels
+        if at_another_rate or study.label(label).flops_of is not None:
             continue
         flops = [study.run(label, size, study.seeds[0]).training_flops for size in ends]
         ratios = [f"{own / base:.2f}" for own, base in zip(flops, bases, strict=True)]
@@ -84,17 +87,21 @@ def _price(study: Study, labels: list[str]) -> list[str]:
     if not found:
         return []
     return [
-        "All see the same tokens, so that what a variant costs itself comes on top: from"
-        f" {study.shape(ends[0]).n_layers} to {study.shape(ends[1]).n_layers} blocks"
+        "Variants of a depth see the same tokens, so that what they cost themselves comes on top:"
+        f" from {study.shape(ends[0]).n_layers} to {study.shape(ends[1]).n_layers} blocks"
         f" {listed(found)} {label_title(study.baseline)}'s FLOPs."
     ]
 
 
-def _but_for(usual: pd.DataFrame, baseline: str) -> str:
+def _but_for(slopes: pd.DataFrame, baseline: str) -> str:
     """Whose interval rests on other noise: that of a variant that stands apart."""
-    common = usual.loc[usual["variant"] == baseline, "pooled_sd"]
-    rows = _judged(usual)
-    apart = [label_title(name) for name in rows.loc[~rows["pooled_sd"].isin(common), "variant"]]
+    common = slopes.loc[slopes["variant"] == baseline, "pooled_sd"]
+    rows = _judged(slopes)
+    apart = [
+        label_title(row["variant"])
+        + ("" if row["over"] == baseline else f" over {label_title(row['over'])}")
+        for _, row in rows[~rows["pooled_sd"].isin(common)].iterrows()
+    ]
     if not apart:
         return ""
     return (

@@ -13,11 +13,13 @@ from fabricate import make_study
 from scipy import stats
 
 from attnres_eval.analysis.collect import collect
+from attnres_eval.analysis.coverage import estimate_noise
 from attnres_eval.analysis.frames import cells_table
 from attnres_eval.analysis.pooled import (
     COLUMNS,
     additive_spread,
     differences_table,
+    models,
     standing_apart,
 )
 
@@ -215,6 +217,19 @@ def test_two_labels_of_one_model_count_once(twin_of: str, shift: float) -> None:
             if twin_of != "prenorm":
                 assert table[column]["twin"] == pytest.approx(without[column][twin_of])
         assert set(standing_apart(runs_of(order), "prenorm")) == set(apart if shift else [])
+
+
+@pytest.mark.parametrize("missing", ["other4", "twin"])
+def test_a_model_whose_label_lacks_a_run_counts_once(missing: str) -> None:
+    losses = noisy(n_seeds=3)
+    losses["other4", 0] += 1.0
+    runs = runs_of({**losses, **{("twin", seed): losses["other4", seed] for seed in range(3)}})
+    runs = runs[(runs["label"] != missing) | (runs["seed"] != 2)]
+    assert models(runs)["twin"] == models(runs)["other4"] != missing
+    assert set(standing_apart(runs, "prenorm")) == {"other4", "twin"}
+    assert additive_spread(runs).df == additive_spread(runs_of(losses)).df
+    (noise, wanted) = (estimate_noise(of, "prenorm") for of in (runs, runs_of(losses)))
+    assert noise == wanted
 
 
 def test_spread_of_the_others_is_independent_of_one_variant() -> None:

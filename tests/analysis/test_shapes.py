@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fabricate import make_study
 from scipy import stats
-from sweeps import shapes_study, shapes_study_at_own_rates
+from sweeps import SHAPES, shapes_study, shapes_study_at_own_rates, study_of
 
 from attnres_eval.analysis.collect import collect
 from attnres_eval.analysis.frames import fits_table, multipliers_table
@@ -165,8 +165,24 @@ def test_missing_runs_leave_their_depth_out(fabricated: Fabricated) -> None:
     shapes = shapes_table(results, differences_table(results))
     slopes = shape_slopes_table(results, shapes).set_index("variant")
     assert slopes.loc["full_attnres", "n_depths"] == 2
+    words = " ".join(shapes_sentences(results, slopes.reset_index()))
+    assert "least: PreNorm" in words
+    assert "Block AttnRes" in words
+    assert "Full AttnRes gains" not in words
+    assert "least: PreNorm 4, Full" not in words
+    assert shapes_sentences(results, slopes.reset_index().assign(n_depths=2)) == []
     assert math.isnan(slopes.loc["full_attnres", "slope"])
     assert math.isfinite(slopes.loc["block_attnres", "slope"])
+
+
+def test_the_price_is_of_variants_at_the_same_tokens(fabricated: Fabricated) -> None:
+    matched = {"variant": "prenorm", "flops_of": "full_attnres"}
+    labels = {"prenorm": {}, "full_attnres": {}, "prenorm_matched": matched}
+    results = collect(fabricated(study=study_of(labels, SHAPES, (0, 1))))
+    slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    (price,) = [text for text in shapes_sentences(results, slopes) if "the same tokens" in text]
+    assert "Full AttnRes" in price
+    assert "(matched)" not in price
 
 
 def test_other_studies_have_none(fabricated: Fabricated) -> None:
