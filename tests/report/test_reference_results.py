@@ -10,6 +10,9 @@ from matplotlib.image import imread
 
 from attnres_eval.report.build import build_report
 
+# By one process: the study is rebuilt once for all of them, which takes minutes.
+pytestmark = pytest.mark.xdist_group("reference_results")
+
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 MADE = ("tables", "figures", "report.html", "report.md")
 MOST_PIXELS = 1e-3
