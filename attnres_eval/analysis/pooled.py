@@ -158,9 +158,13 @@ def additive_spread(runs: pd.DataFrame) -> Spread:
     Args:
         runs: of one size, with columns label, seed and loss; any run may be missing.
     """
+    return _layout(distinct(runs))
+
+
+def _layout(runs: pd.DataFrame) -> Spread:
+    """`additive_spread` of labels that are a model each."""
     if runs.empty:
         return Spread(0.0, 0)
-    runs = distinct(runs)
     # A column of ones and zeros for each variant and each seed.
     factors = [runs[column].to_numpy(str) for column in ("label", "seed")]
     design = np.hstack([np.equal.outer(f, np.unique(f)) for f in factors]).astype(np.float64)
@@ -194,9 +198,9 @@ def _agree(some: dict[int, float], others: dict[int, float]) -> bool:
     return bool(common) and all(some[seed] == others[seed] for seed in common)
 
 
-def distinct(runs: pd.DataFrame, first: str = "") -> pd.DataFrame:
-    """Runs of one label a model; arguments as for `models`."""
-    return runs[runs["label"].isin(set(models(runs, first).values()))]
+def distinct(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of one label a model; `runs` as for `additive_spread`."""
+    return runs[runs["label"].isin(set(models(runs).values()))]
 
 
 def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
@@ -210,11 +214,11 @@ def standing_apart(runs: pd.DataFrame, baseline: str) -> dict[str, str]:
         baseline: its label.
     """
     known = models(runs, baseline)
-    runs = distinct(runs, baseline)
+    runs = runs[runs["label"].isin(set(known.values()))]
     apart: dict[str, str] = {}
     while True:
         rest = runs[~runs["label"].isin(apart)]
-        whole = additive_spread(rest)
+        whole = _layout(rest)
         found = [
             (*_apartness(rest, label, whole), label)
             for label in rest["label"].unique()
@@ -245,7 +249,7 @@ def apart_somewhere(runs: pd.DataFrame, baseline: str) -> tuple[str, ...]:
 
 def _apartness(runs: pd.DataFrame, label: str, whole: Spread) -> tuple[float, str]:
     """By luck alone, how often a variant's seeds would differ so much more than the others'."""
-    others = additive_spread(runs[runs["label"] != label])
+    others = _layout(runs[runs["label"] != label])
     own_df = whole.df - others.df
     if not own_df or not others.df or not others.squares:
         return 1.0, ""

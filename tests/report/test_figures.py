@@ -20,7 +20,6 @@ from attnres_eval.report.build import study_figures
 from attnres_eval.report.plot_compare import (
     draw_multipliers,
     draw_scores,
-    draw_speed,
     multiplier_range,
     short_count,
 )
@@ -273,49 +272,6 @@ def test_training_curves_are_means_over_seeds_and_paired_differences() -> None:
 @pytest.mark.parametrize(("steps", "window"), [(1, 1), (10, 1), (100, 5), (200, 11)])
 def test_smoothing_windows_are_odd(steps: int, window: int) -> None:
     assert smoothing_window(steps) == window
-
-
-def test_speed_has_a_line_a_variant() -> None:
-    speeds = pd.DataFrame(
-        {
-            "variant": ["prenorm", "block_attnres", "block_attnres"],
-            "parameters": [1000, 5000, 1000],
-            "relative_speed": [1.0, 0.8, 0.7],
-            "ci_low": [np.nan, 0.6, 0.65],
-            "ci_high": [np.nan, 1.5, 0.75],
-        }
-    )
-    figure = draw_speed(speeds, LABELS, LIGHT)
-    axes = figure.axes[0]
-    line = drawn(axes, "speed-block_attnres")
-    assert list(line.get_xdata()) == [1000, 5000]
-    assert list(line.get_ydata()) == [0.7, 0.8]
-    bars = {tuple(one.get_ydata()) for one in axes.lines if len(set(one.get_xdata())) == 1}
-    assert bars >= {(0.6, 1.5), (0.65, 0.75)}
-    assert axes.get_ylim()[1] > 1.5
-    assert axes.get_xlabel() == "Parameters"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "PreNorm",
-        "Block AttnRes",
-    ]
-
-
-def test_speed_over_depth_is_in_the_order_of_blocks() -> None:
-    speeds = pd.DataFrame(
-        {
-            "variant": ["full_attnres"] * 3,
-            "parameters": [260_000, 247_000, 249_000],
-            "n_layers": [4, 8, 16],
-            "relative_speed": [0.9, 0.8, 0.6],
-            "ci_low": np.nan,
-            "ci_high": np.nan,
-        }
-    )
-    (axes,) = draw_speed(speeds, LABELS, LIGHT, "n_layers").axes
-    line = drawn(axes, "speed-full_attnres")
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([4, 8, 16], [0.9, 0.8, 0.6])
-    assert axes.get_xlabel() == "Blocks (log scale)"
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["4", "8", "16"]
 
 
 def test_downstream_without_questions_has_no_bar() -> None:

@@ -5,10 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from fabricate import make_study
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from sweeps import shapes_study
 
 from attnres_eval.analysis.collect import collect
@@ -18,7 +21,15 @@ from attnres_eval.report.build import study_figures, study_tables
 from attnres_eval.report.plot_compare import draw_speed
 from attnres_eval.report.speed import speed_findings, speed_rows, speed_sentences
 from attnres_eval.report.study_page import study_page
-from attnres_eval.report.style import Theme
+from attnres_eval.report.style import LIGHT, Theme
+
+LABELS = ["prenorm", "full_attnres", "block_attnres"]
+
+
+def line_of(axes: Axes, label: str) -> Line2D:
+    """The one line of a label."""
+    (line,) = [one for one in axes.lines if one.get_gid() == f"speed-{label}"]
+    return line
 
 
 def test_speed_is_the_measured_ratio(analysed: Callable[..., Any]) -> None:
@@ -68,6 +79,49 @@ def test_speed_is_over_what_sizes_differ_in(
     for column, values in taken:
         assert column == over
         assert values == set(results.runs[over])
+
+
+def test_speed_has_a_line_a_variant() -> None:
+    speeds = pd.DataFrame(
+        {
+            "variant": ["prenorm", "block_attnres", "block_attnres"],
+            "parameters": [1000, 5000, 1000],
+            "relative_speed": [1.0, 0.8, 0.7],
+            "ci_low": [np.nan, 0.6, 0.65],
+            "ci_high": [np.nan, 1.5, 0.75],
+        }
+    )
+    figure = draw_speed(speeds, LABELS, LIGHT)
+    axes = figure.axes[0]
+    line = line_of(axes, "block_attnres")
+    assert list(line.get_xdata()) == [1000, 5000]
+    assert list(line.get_ydata()) == [0.7, 0.8]
+    bars = {tuple(one.get_ydata()) for one in axes.lines if len(set(one.get_xdata())) == 1}
+    assert bars >= {(0.6, 1.5), (0.65, 0.75)}
+    assert axes.get_ylim()[1] > 1.5
+    assert axes.get_xlabel() == "Parameters"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "PreNorm",
+        "Block AttnRes",
+    ]
+
+
+def test_speed_over_depth_is_in_the_order_of_blocks() -> None:
+    speeds = pd.DataFrame(
+        {
+            "variant": ["full_attnres"] * 3,
+            "parameters": [260_000, 247_000, 249_000],
+            "n_layers": [4, 8, 16],
+            "relative_speed": [0.9, 0.8, 0.6],
+            "ci_low": np.nan,
+            "ci_high": np.nan,
+        }
+    )
+    (axes,) = draw_speed(speeds, LABELS, LIGHT, "n_layers").axes
+    line = line_of(axes, "full_attnres")
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([4, 8, 16], [0.9, 0.8, 0.6])
+    assert axes.get_xlabel() == "Blocks (log scale)"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["4", "8", "16"]
 
 
 def test_a_label_at_another_rate_has_no_line(analysed: Callable[..., Any]) -> None:
