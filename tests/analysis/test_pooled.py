@@ -219,6 +219,25 @@ def test_two_labels_of_one_model_count_once(twin_of: str, shift: float) -> None:
         assert set(standing_apart(runs_of(order), "prenorm")) == set(apart if shift else [])
 
 
+def test_which_labels_are_one_model() -> None:
+    losses = noisy(n_seeds=3)
+    # One seed alike is none; the baseline stands for its model even where it lacks a run.
+    losses["other1", 0] = losses["other2", 0]
+    twins = {("twin", seed): losses["prenorm", seed] for seed in range(3)}
+    runs = runs_of({**twins, **losses})
+    runs = runs[(runs["label"] != "prenorm") | (runs["seed"] != 1)]
+    others = {label: label for label in LABELS[1:]}
+    assert models(runs, "prenorm") == others | {"prenorm": "prenorm", "twin": "prenorm"}
+    assert models(runs) == others | {"prenorm": "twin", "twin": "twin"}
+
+
+def test_simulated_noise_counts_a_model_once() -> None:
+    losses = noisy(n_seeds=3)
+    twins = {("twin", seed): losses["other4", seed] for seed in range(3)}
+    noises = [estimate_noise(runs_of(of), "prenorm") for of in (losses, losses | twins)]
+    assert noises[0] == noises[1]
+
+
 @pytest.mark.parametrize("missing", ["other4", "twin"])
 def test_a_model_whose_label_lacks_a_run_counts_once(missing: str) -> None:
     losses = noisy(n_seeds=3)

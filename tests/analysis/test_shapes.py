@@ -104,9 +104,20 @@ def test_own_rates_are_compared_with_the_baseline_at_its_own(
     assert usual["mhc", "prenorm"] == usual["prenorm", "prenorm"]
     words = shapes_sentences(results, slopes)
     assert any("AttnRes at its own rate" in text and "PreNorm at its own" in text for text in words)
+    over = "Full AttnRes at its own rate over PreNorm at its own rate"
+    assert (over in words[0]) == bool(apart)
     headline = shapes_headline(results, slopes)
     assert headline.count("Full AttnRes at its own rate") == 1
     assert "PreNorm at its own rate" not in headline
+
+
+def test_the_depths_of_a_slope_are_those_of_its_pairs(fabricated: Fabricated) -> None:
+    missing = [f"prenorm_own-l4-s{seed}" for seed in (0, 1, 2)]
+    results = collect(fabricated(study=shapes_study_at_own_rates(), missing=missing))
+    slopes = shape_slopes_table(results, shapes_table(results, differences_table(results)))
+    depths = slopes.set_index(["variant", "over"])["n_depths"]
+    assert depths["full_attnres_own", "prenorm"] == 4
+    assert depths["full_attnres_own", "prenorm_own"] == 3
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0], ids=["pooled", "apart"])

@@ -111,7 +111,7 @@ def test_speed_over_depth_is_in_the_order_of_blocks() -> None:
         {
             "variant": ["full_attnres"] * 3,
             "parameters": [260_000, 247_000, 249_000],
-            "n_layers": [4, 8, 16],
+            "n_layers": [7, 8, 16],
             "relative_speed": [0.9, 0.8, 0.6],
             "ci_low": np.nan,
             "ci_high": np.nan,
@@ -119,9 +119,9 @@ def test_speed_over_depth_is_in_the_order_of_blocks() -> None:
     )
     (axes,) = draw_speed(speeds, LABELS, LIGHT, "n_layers").axes
     line = line_of(axes, "full_attnres")
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([4, 8, 16], [0.9, 0.8, 0.6])
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([7, 8, 16], [0.9, 0.8, 0.6])
     assert axes.get_xlabel() == "Blocks (log scale)"
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["4", "8", "16"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["7", "8", "16"]
 
 
 def test_a_label_at_another_rate_has_no_line(analysed: Callable[..., Any]) -> None:

@@ -21,6 +21,7 @@ from attnres_eval.report.plot_over import NUDGE, draw_over
 from attnres_eval.report.plot_rates import draw_best_rates, draw_rates
 from attnres_eval.report.study_page import study_page
 from attnres_eval.report.style import DARK, LIGHT, styles
+from attnres_eval.report.views import view
 from attnres_eval.report.words_over import (
     option_sentences,
     shapes_headline,
@@ -129,6 +130,8 @@ def over_prenorm(study: Study, size: str) -> float:
 def test_slopes_in_words(fabricated: Fabricated) -> None:
     results, tables = analysed(fabricated(study=shapes_study(), noise=1e-4, seed_noise=1e-4))
     slopes = tables["shape_slopes"].copy()
+    shown = view("shape_slopes", slopes)
+    assert {row[shown.headings.index("Over")] for row in shown.rows} == {"PreNorm"}
     known = slopes["variant"] == "full_attnres"
     slopes.loc[known, ["slope", "ci_low", "ci_high"]] = [-0.02, -0.03, -0.01]
     slopes.loc[slopes["variant"] == "block_attnres", ["slope", "ci_low", "ci_high"]] = [0, -1, 1]
