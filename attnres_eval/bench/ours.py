@@ -5,7 +5,7 @@ from torch import Tensor
 
 from attnres_eval.bench.rounds import Turn
 from attnres_eval.bench.sizes import TOKENS_A_STEP
-from attnres_eval.model.kernels.switch import available
+from attnres_eval.model.kernels.switch import available, tiles_used
 from attnres_eval.records import Machine
 from attnres_eval.shape import ModelShape
 from attnres_eval.study import Data, Recipe, RunConfig
@@ -52,12 +52,14 @@ def run_config(
 
 def machine(precision: str, threads: int = 1, compiled: bool = False) -> Machine:
     """How a run computes on the processor: kernels where there are any, unless compiled."""
+    ours = not compiled and available(CPU)
     return Machine(
         device="cpu",
         precision="bf16" if precision == "bf16" else "fp32",
         threads=threads,
         compiled=compiled,
-        kernels=not compiled and available(CPU),
+        kernels=ours,
+        tiles=tiles_used() if ours and precision == "bf16" else None,
         processor=processor_name(CPU),
         torch=torch.__version__,
     )

@@ -9,6 +9,21 @@ struct Heads {
   int64_t width() const { return (H + 2 * G) * K; }
 };
 
+// f(first column, how many) for vectors of n columns, of which the last may be a part.
+template <class F>
+static inline void by_vectors(int64_t n, F f) {
+  int64_t c = 0;
+  for (; c + VL <= n; c += VL) f(c, std::integral_constant<int, VL>());
+  if (c < n) f(c, n - c);
+}
+template <class T>
+static inline vf load_first(const T* p, int64_t n) { return n == VL ? load(p) : load_part(p, n); }
+template <class T>
+static inline void store_first(T* p, vf x, int64_t n) {
+  if (n == VL) store(p, x);
+  else store_part(p, x, n);
+}
+
 // A head's rows with the rotary embedding, (T, padded K), times scale.
 template <class Y>
 static void rotated(const Y* src, int64_t ld, int64_t T, int64_t K, const float* cos,
@@ -18,11 +33,12 @@ static void rotated(const Y* src, int64_t ld, int64_t T, int64_t K, const float*
     const Y* x = src + t * ld;
     const float *c = cos + t * K, *s = sin + t * K;
     float* out = dst + t * kp;
-    for (int64_t j = 0; j < half; j++) {
-      float first = to_float(x[j]), second = to_float(x[j + half]);
-      out[j] = (first * c[j] + second * s[j]) * scale;
-      out[j + half] = (second * c[j + half] + first * s[j + half]) * scale;
-    }
+    by_vectors(half, [&](int64_t j, auto n) {
+      auto at = [&](auto* p) { return load_first(p + j, n); };
+      vf first = at(x), second = at(x + half);
+      store_first(out + j, (first * at(c) + second * at(s)) * scale, n);
+      store_first(out + j + half, (second * at(c + half) + first * at(s + half)) * scale, n);
+    });
     zero_padding(out, K);
   }
 }
@@ -35,10 +51,12 @@ static void rotated_backward(const float* d, int64_t T, int64_t K, const float* 
   for (int64_t t = 0; t < T; t++) {
     const float *c = cos + t * K, *s = sin + t * K, *g = d + t * kp;
     Y* out = dst + t * ld;
-    for (int64_t j = 0; j < half; j++) {
-      out[j] = from_float<Y>((g[j] * c[j] + g[j + half] * s[j + half]) * scale);
-      out[j + half] = from_float<Y>((g[j + half] * c[j + half] + g[j] * s[j]) * scale);
-    }
+    by_vectors(half, [&](int64_t j, auto n) {
+      auto at = [&](const float* p) { return load_first(p + j, n); };
+      vf first = at(g), second = at(g + half);
+      store_first(out + j, (first * at(c) + second * at(s + half)) * scale, n);
+      store_first(out + j + half, (second * at(c + half) + first * at(s)) * scale, n);
+    });
   }
 }
 
@@ -74,8 +92,8 @@ static void attention_forward(const Y* qkv, const float* cos, const float* sin, 
           for (int64_t i = 0; i < rows; i++) {
             float *row = scores + i * tp, most = largest_of(row, m + i + 1);
             float total = exponentials(row, m + i + 1, padded(keys), most), factor = 1 / total;
-            for (int64_t c = 0; c < padded(keys); c += VL) store(row + c, load(row + c) * factor);
-            to_row<P>(row, keys, weights + i * w_row);
+            typename P::row* w = (typename P::row*)(weights + i * w_row);
+            for (int64_t c = 0; c < padded(keys); c += VL) store(w + c, load(row + c) * factor);
             if (lse != nullptr) lse[(b * s.H + h) * T + m + i] = most + std::log(total);
           }
           product<P>(rows, K, units<P>(keys), weights, w_row, 1, v_packed, K, tu, o, kp, false);

@@ -96,14 +96,7 @@ static void gated_backward(const float* x, const float* gain, const float* weigh
   pack_straight<P>(weights, I, O, I, w1);
   pack_transposed<P>(up, s.rank, s.rank, I, w2);
   pack_straight<P>(up, s.rank, I, s.rank, w2_back);
-  std::vector<float*> downs((size_t)threads), ups((size_t)threads), gains((size_t)threads);
-  const int64_t size = O * ip + I * rp + ip;
-  float* sums = scratch.zeros(threads * size);
-  for (int t = 0; t < threads; t++) {
-    downs[(size_t)t] = sums + t * size;
-    ups[(size_t)t] = downs[(size_t)t] + O * ip;
-    gains[(size_t)t] = ups[(size_t)t] + I * rp;
-  }
+  Sums downs(O, I, d_weights, threads), ups(I, s.rank, d_up, threads), gains(1, I, d_gain, threads);
   on_threads(threads, [&](int thread, int all) {
     Frame inner;
     float *h = scratch.floats(ROWS * ip), *gates = scratch.floats(ROWS * ip);
@@ -111,7 +104,7 @@ static void gated_backward(const float* x, const float* gain, const float* weigh
     float *rows_of = scratch.floats(ROWS * ip), *columns = scratch.floats(ROWS * std::max(ip, op));
     float *panels = scratch.floats(ROWS * ip), *a = scratch.floats(ROWS * rp);
     float *d_a = scratch.floats(ROWS * rp), *d_z = scratch.floats(ROWS * op);
-    float *logits = scratch.floats(op), *of_gain = gains[(size_t)thread];
+    float *logits = scratch.floats(op), *of_gain = gains.of(thread);
     auto [first, last] = share(s.M, ROWS, thread, all);
     for (int64_t m = first; m < last; m += ROWS) {
       const int64_t rows = std::min(ROWS, last - m), all_units = units<P>(rows);
@@ -144,7 +137,7 @@ static void gated_backward(const float* x, const float* gain, const float* weigh
       pack_columns<P>(gates, ip, rows, I, columns, ip);
       pack_rows<P>(a, rp, rows, s.rank, panels, 0, all_units);
       product<P>(I, s.rank, all_units, columns, 1, ip, panels, s.rank, all_units,
-                 ups[(size_t)thread], rp, true);
+                 ups.of(thread), rp, true);
       product<P>(rows, s.rank, iu, rows_of, ip / P::per_unit, 1, w2_back, s.rank, iu, d_a, rp,
                  false);
       for (int64_t i = 0; i < rows; i++) {
@@ -162,7 +155,7 @@ static void gated_backward(const float* x, const float* gain, const float* weigh
       }
       pack_columns<P>(d_z, op, rows, O, columns, op);
       pack_rows<P>(h, ip, rows, I, panels, 0, all_units);
-      product<P>(O, I, all_units, columns, 1, op, panels, I, all_units, downs[(size_t)thread], ip,
+      product<P>(O, I, all_units, columns, 1, op, panels, I, all_units, downs.of(thread), ip,
                  true);
       product<P>(rows, I, ou, rows_of, op / P::per_unit, 1, w1, I, ou, d_hs, ip, true);
       for (int64_t i = 0; i < rows; i++)
@@ -188,9 +181,9 @@ static void gated_backward(const float* x, const float* gain, const float* weigh
         }
     }
   });
-  gather(downs, ip, O, I, d_weights);
-  gather(ups, rp, I, s.rank, d_up);
-  gather(gains, ip, 1, I, d_gain);
+  downs.finish();
+  ups.finish();
+  gains.finish();
 }
 
 // H_n + s_n out for all streams; write: (M, N), out: (M, D).

@@ -5,7 +5,7 @@
 // The right operand lies in panels of 4 VL columns: panel p holds all its rows, one after another.
 #pragma once
 #include "amx.h"
-#include "vec.h"
+#include "transpose.h"
 
 constexpr int PANEL = 4 * VL;
 
@@ -73,23 +73,6 @@ static inline void column(int64_t M, int64_t K, const float* a, int64_t a_row, i
   rows(std::integral_constant<int, 1>());
 }
 
-#if ATTNRES_TILES
-// The same by the processor's tiles, in pieces of m rows and k units, which are configured.
-template <class P, int NV>
-static inline void tiled_column(int64_t m, int64_t k, int64_t M, int64_t K, const float* a,
-                                int64_t a_row, int64_t a_unit, const float* b, int64_t b_row,
-                                float* c, int64_t c_row, bool more) {
-  int64_t rows = M / m * m, pieces = K / k, done = pieces * k;
-  for (int64_t i = 0; i < rows; i += m)
-    tiles<NV>(m, k, pieces, a + i * a_row, a_row, a_unit, b, b_row, c + i * c_row, c_row, more);
-  if (done < K)
-    column<P, NV>(rows, K - done, a + done * a_unit, a_row, a_unit, b + done * b_row, b_row, c,
-                  c_row, true);
-  column<P, NV>(M - rows, K, a + rows * a_row, a_row, a_unit, b, b_row, c + rows * c_row, c_row,
-                more);
-}
-#endif
-
 // Calls f(number of vectors, panel, its row length, its sums) for every panel of N columns.
 template <class F>
 static inline void by_panels(int64_t N, const float* b, int64_t b_columns, int64_t b_rows, float* c,
@@ -106,6 +89,64 @@ static inline void by_panels(int64_t N, const float* b, int64_t b_columns, int64
   }
 }
 
+#if ATTNRES_TILES
+// Pieces of m rows and k units of a left operand that is read along its columns, each in a row.
+static inline LeftPieces turned(int64_t m, int64_t k, int64_t rows, int64_t pieces, const float* a,
+                                int64_t a_unit, float* dst) {
+  const int64_t size = TILE * TILE;
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t p = 0; p < pieces; p++)
+      transposed(a + i * m + p * k * a_unit, a_unit, m, k, dst + (i * pieces + p) * size);
+  return {dst, TILE, pieces * size, size};
+}
+
+// The product by the processor's tiles; what leaves no whole pieces of rows and units by vectors.
+template <class P>
+static void tiled_product(int64_t M, int64_t N, int64_t K, const float* a, int64_t a_row,
+                          int64_t a_unit, const float* b, int64_t b_columns, int64_t b_rows,
+                          float* c, int64_t c_row, bool more) {
+  constexpr int64_t AT_ONCE = 4;  // pieces of rows that meet a panel while it is in cache
+  const int64_t m = tile_share(M), k = tile_share(K), pieces = K / k, done = pieces * k;
+  const int64_t row_pieces = M / m, rest = row_pieces * m;
+  Frame frame;
+  float* room = a_unit == 1 ? nullptr : scratch.floats(AT_ONCE * pieces * TILE * TILE);
+  TileShapes shapes(m, k);
+  written(&shapes);
+  _tile_loadconfig(&shapes);
+  for (int64_t i0 = 0; i0 < row_pieces; i0 += AT_ONCE) {
+    int64_t block = std::min(AT_ONCE, row_pieces - i0);
+    LeftPieces left = {a + i0 * m * a_row, a_row, m * a_row, k};
+    if (a_unit != 1) left = turned(m, k, block, pieces, left.p, a_unit, room), written(room);
+    by_panels(N, b, b_columns, b_rows, c + i0 * m * c_row,
+              [&](auto vectors, const float* panel, int64_t width, float* sums) {
+                constexpr int NV = decltype(vectors)::value;
+                auto columns = [&](auto number, int j) {
+                  constexpr int n = decltype(number)::value;
+                  LeftPieces piece = left;
+                  float* at = sums + j * TILE;
+                  int64_t i = 0;
+                  for (; i + 2 <= block; i += 2, at += 2 * m * c_row, piece.p += 2 * left.row_piece)
+                    tiles<2, n>(m, k, pieces, piece, panel + j * TILE, width, at, c_row, more);
+                  if (i < block)
+                    tiles<1, n>(m, k, pieces, piece, panel + j * TILE, width, at, c_row, more);
+                };
+                for (int j = 0; j + 2 <= NV; j += 2) columns(std::integral_constant<int, 2>(), j);
+                if constexpr (NV % 2) columns(std::integral_constant<int, 1>(), NV - 1);
+              });
+  }
+  _tile_release();
+  by_panels(N, b, b_columns, b_rows, c,
+            [&](auto vectors, const float* panel, int64_t width, float* sums) {
+              constexpr int NV = decltype(vectors)::value;
+              if (done < K)
+                column<P, NV>(rest, K - done, a + done * a_unit, a_row, a_unit,
+                              panel + done * width, width, sums, c_row, true);
+              column<P, NV>(M - rest, K, a + rest * a_row, a_row, a_unit, panel, width,
+                            sums + rest * c_row, c_row, more);
+            });
+}
+#endif
+
 // c[M, N] (+)= a[M, K] b[K, N], K in units. The row length of c is at least padded(N).
 //   b_columns, b_rows: sizes with which b was packed, where only a part of it is used.
 template <class P>
@@ -113,18 +154,8 @@ static void product(int64_t M, int64_t N, int64_t K, const float* a, int64_t a_r
                     const float* b, int64_t b_columns, int64_t b_rows, float* c, int64_t c_row,
                     bool more) {
 #if ATTNRES_TILES
-  if (P::per_unit == 2 && tiles_wanted && tiles_pay(M, K)) {
-    int64_t m = tile_share(M), k = tile_share(K);
-    TileShapes shapes(m, k);
-    written(&shapes);
-    _tile_loadconfig(&shapes);
-    by_panels(N, b, b_columns, b_rows, c,
-              [&](auto vectors, const float* panel, int64_t width, float* sums) {
-                constexpr int NV = decltype(vectors)::value;
-                tiled_column<P, NV>(m, k, M, K, a, a_row, a_unit, panel, width, sums, c_row, more);
-              });
-    return _tile_release();
-  }
+  if (P::per_unit == 2 && tiles_wanted && tiles_pay(M, K))
+    return tiled_product<P>(M, N, K, a, a_row, a_unit, b, b_columns, b_rows, c, c_row, more);
 #endif
   by_panels(N, b, b_columns, b_rows, c,
             [&](auto vectors, const float* panel, int64_t width, float* sums) {
@@ -181,6 +212,21 @@ static void pack_columns(const float* src, int64_t ld, int64_t count, int64_t co
   }
 }
 
+#if defined(__AVX512F__)
+// VL units of a row of `count` floats; zeros behind its end.
+template <class P>
+static inline __m512 units_of_row(const float* src, int64_t count) {
+  auto part = [&](int64_t n) {
+    return n >= VL ? load(src) : n > 0 ? load_part(src, n) : vf{};
+  };
+  vf first = part(count);
+  if constexpr (P::per_unit == 1) return (__m512)first;
+  src += VL;
+  vh halves[2] = {narrow(first), narrow(part(count - VL))};
+  return _mm512_loadu_ps(halves);
+}
+#endif
+
 // A right operand b[k, n] = weight[n * ld + k]: a weight (out, in) to be multiplied by inputs.
 template <class P>
 static void pack_transposed(const float* weight, int64_t ld, int64_t K, int64_t N, float* dst) {
@@ -190,6 +236,20 @@ static void pack_transposed(const float* weight, int64_t ld, int64_t K, int64_t 
     float* panel = dst + n * rows;
     for (int64_t k0 = 0; k0 < rows; k0 += 16) {
       int64_t k1 = std::min(k0 + 16, rows);
+#if defined(__AVX512F__)
+      for (int64_t c = 0; c < width; c += VL) {
+        __m512 r[VL];
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++)
+          r[i] = n + c + i < N ? units_of_row<P>(weight + (n + c + i) * ld + k0 * P::per_unit,
+                                                 K - k0 * P::per_unit)
+                               : _mm512_setzero_ps();
+        transpose(r);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++)
+          if (k0 + i < k1) _mm512_storeu_ps(panel + (k0 + i) * width + c, r[i]);
+      }
+#else
       for (int64_t c = 0; c < width; c++) {
         const float* src = weight + (n + c) * ld;
         for (int64_t k = k0; k < k1; k++) {
@@ -199,6 +259,7 @@ static void pack_transposed(const float* weight, int64_t ld, int64_t K, int64_t 
           panel[k * width + c] = unit_of<P>(first, second);
         }
       }
+#endif
     }
   }
 }

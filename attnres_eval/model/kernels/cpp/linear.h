@@ -2,8 +2,13 @@
 #pragma once
 #include "norm.h"
 
-constexpr int64_t ROWS = 48;        // tokens whose intermediate results stay in cache
-constexpr int64_t CHUNK = 4 * ROWS;  // tokens summed at a time in a weight's gradient
+constexpr int64_t ROWS = 48;  // tokens whose intermediate results stay in cache
+
+// Tokens summed at a time in a weight's gradient, which is read and written anew each time.
+template <class P>
+constexpr int64_t CHUNK = (P::per_unit == 2 ? 12 : 4) * ROWS;
+template <class P>
+constexpr int64_t CHUNK_UNITS = CHUNK<P> / P::per_unit;
 
 // Tokens [first, last) of a thread, in whole blocks of rows.
 static inline std::pair<int64_t, int64_t> share(int64_t M, int64_t step, int thread, int threads) {
@@ -16,9 +21,9 @@ static inline std::pair<int64_t, int64_t> share(int64_t M, int64_t step, int thr
 // panels is told with all units of the chunk; `whole` ends a chunk.
 template <class P, class Few, class Whole>
 static inline void by_chunks(int64_t M, int thread, int threads, Few few, Whole whole) {
-  auto [first, last] = share(M, CHUNK, thread, threads);
-  for (int64_t m0 = first; m0 < last; m0 += CHUNK) {
-    int64_t chunk = std::min(CHUNK, last - m0), all_units = units<P>(chunk);
+  auto [first, last] = share(M, ROWS, thread, threads);
+  for (int64_t m0 = first; m0 < last; m0 += CHUNK<P>) {
+    int64_t chunk = std::min(CHUNK<P>, last - m0), all_units = units<P>(chunk);
     for (int64_t m = m0; m < m0 + chunk; m += ROWS)
       few(m, std::min(ROWS, m0 + chunk - m), (m - m0) / P::per_unit, all_units);
     whole(all_units);
@@ -35,6 +40,27 @@ static void gather(const std::vector<float*>& parts, int64_t ld, int64_t rows, i
       out[r * columns + c] = total;
     }
 }
+
+// A gradient (rows, columns) that threads sum up, each in rows of padded(columns) floats of its own;
+// one thread alone in `out` itself, where its rows need no padding.
+struct Sums {
+  int64_t rows, columns, ld;
+  float* out;
+  std::vector<float*> parts;
+  bool direct;
+  Sums(int64_t rows, int64_t columns, float* out, int threads)
+      : rows(rows), columns(columns), ld(padded(columns)), out(out), parts((size_t)threads),
+        direct(threads == 1 && ld == columns && out != nullptr) {
+    for (float*& part : parts) {
+      part = direct ? out : scratch.floats(rows * ld);
+      memset(part, 0, (size_t)(rows * ld) * 4);
+    }
+  }
+  float* of(int thread) { return parts[(size_t)thread]; }
+  void finish() {
+    if (!direct && out != nullptr) gather(parts, ld, rows, columns, out);
+  }
+};
 
 template <class P, class X, class Y>
 static void linear_forward(const X* x, const float* gain, const float* weight, Y* y, int64_t M,
@@ -71,18 +97,14 @@ static void linear_backward(const X* x, const float* gain, const float* weight, 
   float* w = scratch.floats(packed_size(nu, K));
   pack_straight<P>(weight, K, N, K, w);
   gain = padded_copy(gain, K);
-  std::vector<float*> weights((size_t)threads), gains((size_t)threads);
-  float* sums = scratch.zeros(threads * (N * kp + kp));
-  for (int t = 0; t < threads; t++) {
-    weights[(size_t)t] = sums + t * (N * kp + kp);
-    gains[(size_t)t] = weights[(size_t)t] + N * kp;
-  }
+  Sums weights(N, K, d_weight, threads), gains(1, K, d_gain, threads);
   on_threads(threads, [&](int thread, int all) {
     Frame inner;
     float *xs = scratch.floats(ROWS * kp), *h = scratch.floats(ROWS * kp);
     float *d = scratch.floats(ROWS * np), *d_rows = scratch.floats(ROWS * np);
     float *dh = scratch.floats(ROWS * kp), scale[ROWS];
-    float *d_columns = scratch.floats(CHUNK * np), *h_panels = scratch.floats(CHUNK * kp);
+    float *d_columns = scratch.floats(CHUNK_UNITS<P> * np);
+    float *h_panels = scratch.floats(CHUNK_UNITS<P> * kp);
     const int64_t d_row = np / P::per_unit;
     auto few = [&](int64_t m, int64_t rows, int64_t unit, int64_t all_units) {
       for (int64_t i = 0; i < rows; i++) {
@@ -95,17 +117,17 @@ static void linear_backward(const X* x, const float* gain, const float* weight, 
       pack_columns<P>(d, np, rows, N, d_columns + unit * np, np);
       product<P>(rows, K, nu, d_rows, d_row, 1, w, K, nu, dh, kp, false);
       for (int64_t i = 0; i < rows; i++) {
-        norm_row_backward(xs + i * kp, gain, scale[i], K, dh + i * kp, gains[(size_t)thread]);
+        norm_row_backward(xs + i * kp, gain, scale[i], K, dh + i * kp, gains.of(thread));
         write_row(dh + i * kp, K, dx + (m + i) * K);
       }
     };
     by_chunks<P>(M, thread, all, few, [&](int64_t all_units) {
-      product<P>(N, K, all_units, d_columns, 1, np, h_panels, K, all_units,
-                 weights[(size_t)thread], kp, true);
+      product<P>(N, K, all_units, d_columns, 1, np, h_panels, K, all_units, weights.of(thread), kp,
+                 true);
     });
   });
-  gather(weights, kp, N, K, d_weight);
-  if (gain != nullptr) gather(gains, kp, 1, K, d_gain);
+  weights.finish();
+  gains.finish();
 }
 
 // SwiGLU of one row [g, u]: a = silu(g) * u, padded.
@@ -195,14 +217,8 @@ static void mlp_backward(const X* x, const float* gain, const float* gate_up_wei
   pack_straight<P>(gate_up_weight, D, 2 * F, D, w1);
   pack_straight<P>(down_weight, F, D, F, w2);
   gain = padded_copy(gain, D);
-  std::vector<float*> ups((size_t)threads), downs((size_t)threads), gains((size_t)threads);
-  const int64_t size = 2 * F * dp + D * fp + dp;
-  float* sums = scratch.zeros(threads * size);
-  for (int t = 0; t < threads; t++) {
-    ups[(size_t)t] = sums + t * size;
-    downs[(size_t)t] = ups[(size_t)t] + 2 * F * dp;
-    gains[(size_t)t] = downs[(size_t)t] + D * fp;
-  }
+  Sums ups(2 * F, D, d_gate_up_weight, threads), downs(D, F, d_down_weight, threads);
+  Sums gains(1, D, d_gain, threads);
   on_threads(threads, [&](int thread, int all) {
     Frame inner;
     float *xs = scratch.floats(ROWS * dp), *h = scratch.floats(ROWS * dp);
@@ -210,8 +226,9 @@ static void mlp_backward(const X* x, const float* gain, const float* gate_up_wei
     float *dh = scratch.floats(ROWS * dp), scale[ROWS];
     float *da = scratch.floats(ROWS * fp), *a = scratch.floats(ROWS * fp);
     float *dgu = scratch.floats(ROWS * gp + VL), *dgu_rows = scratch.floats(ROWS * gp);
-    float *h_panels = scratch.floats(CHUNK * dp), *d_columns = scratch.floats(CHUNK * dp);
-    float *a_panels = scratch.floats(CHUNK * fp), *dgu_columns = scratch.floats(CHUNK * gp);
+    auto chunk_of = [](int64_t columns) { return scratch.floats(CHUNK_UNITS<P> * columns); };
+    float *h_panels = chunk_of(dp), *d_columns = chunk_of(dp);
+    float *a_panels = chunk_of(fp), *dgu_columns = chunk_of(gp);
     const int64_t d_row = dp / P::per_unit, g_row = gp / P::per_unit;
     auto few = [&](int64_t m, int64_t rows, int64_t unit, int64_t all_units) {
       for (int64_t i = 0; i < rows; i++) {
@@ -234,18 +251,18 @@ static void mlp_backward(const X* x, const float* gain, const float* gate_up_wei
       pack_columns<P>(dgu, gp, rows, 2 * F, dgu_columns + unit * gp, gp);
       product<P>(rows, D, gu, dgu_rows, g_row, 1, w1, D, gu, dh, dp, false);
       for (int64_t i = 0; i < rows; i++) {
-        norm_row_backward(xs + i * dp, gain, scale[i], D, dh + i * dp, gains[(size_t)thread]);
+        norm_row_backward(xs + i * dp, gain, scale[i], D, dh + i * dp, gains.of(thread));
         write_row(dh + i * dp, D, dx + (m + i) * D);
       }
     };
     by_chunks<P>(M, thread, all, few, [&](int64_t all_units) {
       product<P>(2 * F, D, all_units, dgu_columns, 1, gp, h_panels, D, all_units,
-                 ups[(size_t)thread], dp, true);
-      product<P>(D, F, all_units, d_columns, 1, dp, a_panels, F, all_units, downs[(size_t)thread],
-                 fp, true);
+                 ups.of(thread), dp, true);
+      product<P>(D, F, all_units, d_columns, 1, dp, a_panels, F, all_units, downs.of(thread), fp,
+                 true);
     });
   });
-  gather(ups, dp, 2 * F, D, d_gate_up_weight);
-  gather(downs, fp, D, F, d_down_weight);
-  if (gain != nullptr) gather(gains, dp, 1, D, d_gain);
+  ups.finish();
+  downs.finish();
+  gains.finish();
 }

@@ -29,20 +29,15 @@ static void loss_forward(const X* x, const float* gain, const float* weight,
     pack_straight<P>(weight, K, N, K, w_back);
   }
   gain = padded_copy(gain, K);
-  std::vector<float*> weight_parts((size_t)threads), gain_parts((size_t)threads);
+  Sums weight_sums(graded ? N : 0, K, d_weight, threads), gains(1, K, d_gain, threads);
   std::vector<double> losses((size_t)threads);
-  float* sums = graded ? scratch.zeros(threads * (N * kp + kp)) : nullptr;
-  for (int t = 0; graded && t < threads; t++) {
-    weight_parts[(size_t)t] = sums + t * (N * kp + kp);
-    gain_parts[(size_t)t] = weight_parts[(size_t)t] + N * kp;
-  }
   on_threads(threads, [&](int thread, int all) {
     Frame inner;
     float *xs = scratch.floats(ROWS * kp), *h = scratch.floats(ROWS * kp);
     float *h_rows = scratch.floats(ROWS * kp), *dh = scratch.floats(ROWS * kp), scale[ROWS];
     float *logits = scratch.floats(ROWS * np), *d_rows = scratch.floats(graded ? ROWS * np : 0);
-    float* d_columns = scratch.floats(graded ? CHUNK * np : 0);
-    float* h_panels = scratch.floats(CHUNK * kp);
+    float* d_columns = scratch.floats(graded ? CHUNK_UNITS<P> * np : 0);
+    float* h_panels = scratch.floats(graded ? CHUNK_UNITS<P> * kp : 0);
     const int64_t h_row = kp / P::per_unit, d_row = np / P::per_unit;
     double total = 0;
     auto few = [&](int64_t m, int64_t rows, int64_t unit, int64_t all_units) {
@@ -71,21 +66,20 @@ static void loss_forward(const X* x, const float* gain, const float* weight,
       pack_columns<P>(logits, np, rows, N, d_columns + unit * np, np);
       product<P>(rows, K, nu, d_rows, d_row, 1, w_back, K, nu, dh, kp, false);
       for (int64_t i = 0; i < rows; i++) {
-        norm_row_backward(xs + i * kp, gain, scale[i], K, dh + i * kp,
-                          gain_parts[(size_t)thread]);
+        norm_row_backward(xs + i * kp, gain, scale[i], K, dh + i * kp, gains.of(thread));
         write_row(dh + i * kp, K, d_x + (m + i) * K);
       }
     };
     by_chunks<P>(M, thread, all, few, [&](int64_t all_units) {
       if (graded)
         product<P>(N, K, all_units, d_columns, 1, np, h_panels, K, all_units,
-                   weight_parts[(size_t)thread], kp, true);
+                   weight_sums.of(thread), kp, true);
     });
     losses[(size_t)thread] = total;
   });
   *loss = 0;
   for (double part : losses) *loss += part;
   if (!graded) return;
-  gather(weight_parts, kp, N, K, d_weight);
-  if (gain != nullptr) gather(gain_parts, kp, 1, K, d_gain);
+  weight_sums.finish();
+  gains.finish();
 }

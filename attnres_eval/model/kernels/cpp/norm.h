@@ -59,8 +59,7 @@ static inline float exponentials(float* row, int64_t valid, int64_t width, float
     total = total + e;
   }
   if (c < valid) {
-    vf e = exponential(load(row + c) - shift);
-    for (int i = 0; i < VL; i++) e[i] = c + i < valid ? e[i] : 0;
+    vf e = first_of(exponential(load(row + c) - shift), valid - c);
     store(row + c, e);
     total = total + e;
     c += VL;

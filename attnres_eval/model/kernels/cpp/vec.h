@@ -109,11 +109,22 @@ static inline float sum(vf x) {
 #endif
 }
 static inline float top(vf x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)x);
+#else
   float best = x[0];
   for (int i = 1; i < VL; i++) best = x[i] > best ? x[i] : best;
   return best;
+#endif
 }
 static inline vf larger(vf a, vf b) { return a > b ? a : b; }
+
+// The first n entries, then zeros.
+static inline vf first_of(vf x, int64_t n) {
+  vi lane;
+  for (int i = 0; i < VL; i++) lane[i] = i;
+  return lane < (int32_t)n ? x : vf{};
+}
 
 // e^x to about 1e-7, relative; 0 far below, not a number where x is not one.
 static inline vf exponential(vf x) {
