@@ -11,7 +11,7 @@ struct Heads {
 
 // f(first column, how many) for vectors of n columns, of which the last may be a part.
 template <class F>
-static inline void by_vectors(int64_t n, F f) {
+static inline void by_parts(int64_t n, F f) {
   int64_t c = 0;
   for (; c + VL <= n; c += VL) f(c, std::integral_constant<int, VL>());
   if (c < n) f(c, n - c);
@@ -33,7 +33,7 @@ static void rotated(const Y* src, int64_t ld, int64_t T, int64_t K, const float*
     const Y* x = src + t * ld;
     const float *c = cos + t * K, *s = sin + t * K;
     float* out = dst + t * kp;
-    by_vectors(half, [&](int64_t j, auto n) {
+    by_parts(half, [&](int64_t j, auto n) {
       auto at = [&](auto* p) { return load_first(p + j, n); };
       vf first = at(x), second = at(x + half);
       store_first(out + j, (first * at(c) + second * at(s)) * scale, n);
@@ -51,7 +51,7 @@ static void rotated_backward(const float* d, int64_t T, int64_t K, const float* 
   for (int64_t t = 0; t < T; t++) {
     const float *c = cos + t * K, *s = sin + t * K, *g = d + t * kp;
     Y* out = dst + t * ld;
-    by_vectors(half, [&](int64_t j, auto n) {
+    by_parts(half, [&](int64_t j, auto n) {
       auto at = [&](const float* p) { return load_first(p + j, n); };
       vf first = at(g), second = at(g + half);
       store_first(out + j, (first * at(c) + second * at(s + half)) * scale, n);

@@ -100,14 +100,13 @@ static inline LeftPieces turned(int64_t m, int64_t k, int64_t rows, int64_t piec
   return {dst, TILE, pieces * size, size};
 }
 
-// The product by the processor's tiles; what leaves no whole pieces of rows and units by vectors.
+// c[row_pieces m, N] (+)= a b over `pieces` pieces of k units, of which b's first is at its row b_row.
 template <class P>
-static void tiled_product(int64_t M, int64_t N, int64_t K, const float* a, int64_t a_row,
-                          int64_t a_unit, const float* b, int64_t b_columns, int64_t b_rows,
-                          float* c, int64_t c_row, bool more) {
+static void pieces_product(int64_t m, int64_t k, int64_t row_pieces, int64_t pieces, int64_t N,
+                           const float* a, int64_t a_row, int64_t a_unit, const float* b,
+                           int64_t b_columns, int64_t b_rows, int64_t b_row, float* c,
+                           int64_t c_row, bool more) {
   constexpr int64_t AT_ONCE = 4;  // pieces of rows that meet a panel while it is in cache
-  const int64_t m = tile_share(M), k = tile_share(K), pieces = K / k, done = pieces * k;
-  const int64_t row_pieces = M / m, rest = row_pieces * m;
   Frame frame;
   float* room = a_unit == 1 ? nullptr : scratch.floats(AT_ONCE * pieces * TILE * TILE);
   TileShapes shapes(m, k);
@@ -120,6 +119,7 @@ static void tiled_product(int64_t M, int64_t N, int64_t K, const float* a, int64
     by_panels(N, b, b_columns, b_rows, c + i0 * m * c_row,
               [&](auto vectors, const float* panel, int64_t width, float* sums) {
                 constexpr int NV = decltype(vectors)::value;
+                panel += b_row * width;
                 auto columns = [&](auto number, int j) {
                   constexpr int n = decltype(number)::value;
                   LeftPieces piece = left;
@@ -135,15 +135,31 @@ static void tiled_product(int64_t M, int64_t N, int64_t K, const float* a, int64
               });
   }
   _tile_release();
-  by_panels(N, b, b_columns, b_rows, c,
-            [&](auto vectors, const float* panel, int64_t width, float* sums) {
-              constexpr int NV = decltype(vectors)::value;
-              if (done < K)
-                column<P, NV>(rest, K - done, a + done * a_unit, a_row, a_unit,
-                              panel + done * width, width, sums, c_row, true);
-              column<P, NV>(M - rest, K, a + rest * a_row, a_row, a_unit, panel, width,
-                            sums + rest * c_row, c_row, more);
-            });
+}
+
+// The product by the processor's tiles; by vectors, what would leave most of a tile empty.
+template <class P>
+static void tiled_product(int64_t M, int64_t N, int64_t K, const float* a, int64_t a_row,
+                          int64_t a_unit, const float* b, int64_t b_columns, int64_t b_rows,
+                          float* c, int64_t c_row, bool more) {
+  const int64_t m = tile_share(M), row_pieces = M / m, rows = row_pieces * m;
+  auto by_tiles = [&](int64_t k, int64_t pieces, int64_t first, bool onto) {
+    pieces_product<P>(m, k, row_pieces, pieces, N, a + first * a_unit, a_row, a_unit, b, b_columns,
+                      b_rows, first, c, c_row, onto);
+  };
+  auto by_vectors = [&](int64_t i, int64_t count, int64_t first, bool onto) {
+    by_panels(N, b, b_columns, b_rows, c + i * c_row,
+              [&](auto vectors, const float* panel, int64_t width, float* sums) {
+                constexpr int NV = decltype(vectors)::value;
+                column<P, NV>(count, K - first, a + i * a_row + first * a_unit, a_row, a_unit,
+                              panel + first * width, width, sums, c_row, onto);
+              });
+  };
+  const int64_t k = tile_share(K), pieces = K / k, done = pieces * k;
+  by_tiles(k, pieces, 0, more);
+  if (K - done > TILE / 2) by_tiles(K - done, 1, done, true);
+  else if (done < K) by_vectors(0, rows, done, true);
+  if (rows < M) by_vectors(rows, M - rows, 0, more);
 }
 #endif
 
