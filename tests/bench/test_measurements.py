@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from attnres_eval.bench import startup, tiles, utilisation
 from attnres_eval.bench.child import ask
 from attnres_eval.bench.decoding import decoding_times
-from attnres_eval.bench.ours import batch, our_step
+from attnres_eval.bench.ours import CPU, batch, machine, our_step, run_config
 from attnres_eval.bench.plan import Plan
 from attnres_eval.bench.resident import added_bytes
 from attnres_eval.bench.rounds import interleave, ratio
@@ -20,10 +21,19 @@ from attnres_eval.bench.worth import labels_of
 from attnres_eval.cost import model_cost
 from attnres_eval.errors import UserError
 from attnres_eval.study import Study
+from attnres_eval.train.device import describe_machine
 from attnres_eval.variants import parse_options
 
 TINY = bench_shape("d16x4", context=16)
 TOKENS = 64
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_computes_as_a_run_would(precision: str) -> None:
+    config = run_config(TINY, "block_attnres")
+    recipe = config.recipe.model_copy(update={"precision": precision})
+    a_run = describe_machine(config.model_copy(update={"recipe": recipe}), CPU, seconds=0.0)
+    assert machine(precision, torch.get_num_threads()) == a_run
 
 
 def test_a_step_over_itself_is_about_one() -> None:

@@ -12,9 +12,10 @@ from torch import Tensor
 from attnres_eval.model.kernels import ops
 from attnres_eval.model.kernels.switch import kernels, tiles_used, use_tiles
 
-SHAPES = [(300, 72, 72), (137, 70, 100), (64, 34, 40), (9, 96, 20)]
+SHAPES = [(600, 72, 72), (137, 70, 100), (64, 34, 40), (9, 96, 20), (118, 118, 118)]
 """Tokens, inner and outer widths that leave rest rows, rest units and narrow panels; the first has
-so many tokens that a weight's gradient is summed in two parts."""
+so many tokens that a weight's gradient is summed in two parts, the last so many rest units (11 of
+59) that they fill most of a tile."""
 
 
 def results(wanted: bool) -> dict[str, Tensor]:

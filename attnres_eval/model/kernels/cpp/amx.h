@@ -1,7 +1,7 @@
 // bf16 products by the processor's matrix tiles (AMX), 16 x 16 sums at a time, where it has them and
 // they are wanted.
 //
-// A tile holds 16 rows of 64 bytes: operands in 4-byte units fit as they are (gemm.h). Sums of a
+// A tile holds 16 rows of 64 bytes: operands in 4-byte units fit as they are (panels.h). Sums of a
 // product are added up in another order than without tiles, so values differ by rounding, and a
 // row's by its place in its block.
 #pragma once
