@@ -3,7 +3,7 @@
 import numpy as np
 
 from attnres_eval.bench.plan import REPORTED_ONLY, Plan
-from attnres_eval.bench.rounds import Measured, Times, Turn, interleave, ratio, summary
+from attnres_eval.bench.rounds import Measured, Pair, Turn, beside, summary
 from attnres_eval.bench.rows import Aim, Row, measured_row
 from attnres_eval.bench.sizes import bench_shape
 from attnres_eval.bench.steps import BASE
@@ -35,18 +35,31 @@ def decoder(shape: ModelShape, variant: str, rows: int, prompt: int, new: int) -
     return lambda: decode(network, prompts, new, rows, lambda _: False)
 
 
-def decoding_times(
+def decoding_pairs(
     shape: ModelShape,
     variants: tuple[str, ...],
     batch_size: int,
     rounds: int,
     prompt: int = PROMPT,
     new: int = NEW,
-) -> Times:
-    """Seconds of PreNorm and of each variant to read the prompts and decode, one a round."""
-    names = dict.fromkeys((BASE, *variants))
-    turns = {name: decoder(shape, name, batch_size, prompt, new) for name in names}
-    return interleave(turns, rounds)
+    seconds: float = 0,
+) -> dict[str, Pair]:
+    """Seconds to read the prompts and decode, of each variant and of PreNorm next to it.
+
+    Args:
+        shape: the decoder.
+        variants: names; PreNorm among them is left out.
+        batch_size: prompts decoded at once.
+        rounds: timed pairs of each.
+        prompt: tokens given.
+        new: tokens decoded.
+        seconds: as for `rounds.interleave`.
+    """
+    turns = {
+        name: decoder(shape, name, batch_size, prompt, new) for name in variants if name != BASE
+    }
+    base = decoder(shape, BASE, batch_size, prompt, new)
+    return beside(base, turns, rounds, seconds=seconds)
 
 
 def measure(plan: Plan) -> list[Row]:
@@ -56,26 +69,20 @@ def measure(plan: Plan) -> list[Row]:
         shape = bench_shape(size)
         for batch_size in BATCHES:
             plan.say(f"decoding: {size}, batch {batch_size}: {', '.join(plan.variants)}")
-            times = decoding_times(shape, plan.variants, batch_size, plan.rounds)
-            for name in times:
-                base = name == BASE
+            pairs = decoding_pairs(
+                shape, plan.variants, batch_size, plan.rounds, seconds=plan.seconds / 2
+            )
+            what = f"cached decoding, batch {batch_size}"
+            base = [1e3 * one / NEW for pair in pairs.values() for one in pair.other]
+            if base:
+                quantity = f"{what}, milliseconds a step of {BASE}"
+                rows.append(_row(quantity, size, summary(base), len(base)))
+            for name, pair in pairs.items():
                 aim = None if size in REPORTED_ONLY else AIMS.get(name)
-                what = f"cached decoding, batch {batch_size}"
-                rows.append(
-                    measured_row(
-                        "decoding",
-                        f"{what}, milliseconds a step of {BASE}"
-                        if base
-                        else f"{what}, {name} over {BASE}",
-                        size,
-                        _milliseconds(times) if base else ratio(times, name, BASE),
-                        aim=aim,
-                        precision="fp32",
-                        rounds=plan.rounds,
-                    )
-                )
+                quantity = f"{what}, {name} over {BASE}"
+                rows.append(_row(quantity, size, pair.ratio, len(pair.own), aim))
     return rows
 
 
-def _milliseconds(times: Times) -> Measured:
-    return summary([1e3 * seconds / NEW for seconds in times[BASE]])
+def _row(quantity: str, size: str, value: Measured, rounds: int, aim: Aim | None = None) -> Row:
+    return measured_row("decoding", quantity, size, value, aim=aim, precision="fp32", rounds=rounds)

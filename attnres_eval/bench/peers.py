@@ -60,6 +60,7 @@ def peer_times(
     rounds: int,
     say: Callable[[str], None],
     tokens: int = TOKENS_A_STEP,
+    seconds: float = 0,
 ) -> tuple[Times, dict[str, str]]:
     """Seconds a step of variants and of their peers, and the setting of each.
 
@@ -77,7 +78,7 @@ def peer_times(
         except AbsentPeer:
             continue
     say(f"timing {', '.join(steps)}")
-    return interleave(steps, rounds, warmups=2), settings
+    return interleave(steps, rounds, warmups=2, seconds=seconds), settings
 
 
 def measure(plan: Plan) -> list[Row]:
@@ -88,7 +89,7 @@ def measure(plan: Plan) -> list[Row]:
     for size in plan.sizes:
         plan.say(f"peers: {size}")
         times, settings = peer_times(
-            bench_shape(size), chosen, plan.rounds, plan.say, TOKENS_A_STEP
+            bench_shape(size), chosen, plan.rounds, plan.say, TOKENS_A_STEP, plan.seconds
         )
         for name in chosen:
             for peer, aim in PEERS[name]:
@@ -103,7 +104,7 @@ def measure(plan: Plan) -> list[Row]:
                         aim=None if size in REPORTED_ONLY else aim,
                         peer=f"{peer.title}, {settings[peer.name]}" if here else peer.name,
                         precision=settings[name],
-                        rounds=plan.rounds,
+                        rounds=len(times[name]),
                         note=None if here else f"{peer.package} is not installed (extra bench)",
                     )
                 )

@@ -11,6 +11,8 @@ SIZES = (NARROW, MIDDLE, WIDE, LARGE)
 REPORTED_ONLY = (NARROW,)
 """Sizes without an aim."""
 ROUNDS = 11
+SECONDS = 90.0
+"""Rounds of contenders are repeated for so long at least, unless fewer than the usual are asked."""
 
 
 @dataclass(frozen=True)
@@ -26,3 +28,8 @@ class Plan:
     """What a run of each width takes by itself, where absent."""
     results: Path | None = None
     """A study's results, for the figure of cost against loss."""
+
+    @property
+    def seconds(self) -> float:
+        """Least seconds of the rounds of one group of contenders."""
+        return SECONDS if self.rounds >= ROUNDS else 0.0

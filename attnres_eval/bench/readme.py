@@ -73,8 +73,11 @@ def speed_part(rows: Sequence[Row], figures: Sequence[Figure]) -> str:
         " `attnres-eval bench --section NAME --size SIZE --out benchmarks` a part of it. A size"
         " `d128x12` is 12 blocks of d_model 128 (heads of 32, of 64 from d_model 256 on; vocabulary"
         " 512). Contenders take turns in one process on one thread, unless a row says otherwise,"
-        " each first in turn; a value is the median over rounds of the ratios within a round, its"
-        " spread their interquartile range. All fields of all rows are in `speed.json`.",
+        " each first in turn; where they are held against PreNorm, every turn stands next to one"
+        " of PreNorm's, so that both meet the machine in one mood. A value is the median over"
+        " rounds of the ratios within a round, its spread their interquartile range; there are 11"
+        " rounds, and more where turns are short. All fields of all rows are in"
+        " `speed.json`.",
     ]
     for section in SECTIONS.values():
         own = [row for row in rows if row.section == section.name]
@@ -117,7 +120,7 @@ def _measured(rows: Sequence[Row]) -> str:
         f"{row.processor}, torch {row.torch}, {row.date}" for row in rows if row.processor
     )
     rounds = sorted({row.rounds for row in rows if row.rounds})
-    said = f" {' or '.join(map(str, rounds))} rounds." if rounds else ""
+    said = f" {' to '.join(map(str, rounds[:1] + rounds[1:][-1:]))} rounds." if rounds else ""
     return f"Measured on {'; '.join(machines)}.{said}"
 
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 Turn = Callable[[], object]
@@ -30,31 +30,93 @@ def order(names: Sequence[str], number: int) -> list[str]:
     return rotated[::-1] if number % 2 else rotated
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Seconds of a contender and of the one that it is held against, turn by turn."""
+
+    own: list[float]
+    other: list[float]
+
+    @property
+    def ratio(self) -> Measured:
+        """The contender's time over the other's, of turns next to each other."""
+        return summary([one / other for one, other in zip(self.own, self.other, strict=True)])
+
+
 def interleave(
     contenders: Mapping[str, Turn],
     rounds: int,
     *,
     warmups: int = 1,
+    seconds: float = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
     """Seconds of each contender in each round; every contender takes one turn a round.
 
     Args:
         contenders: what to time, by name.
-        rounds: timed rounds.
+        rounds: timed rounds, at least.
         warmups: turns of each before the first round, which do not count.
+        seconds: further rounds follow until all of them took so long: short turns need more.
         clock: in seconds.
     """
+    _warm(contenders, warmups)
+    times: Times = {name: [] for name in contenders}
+    for number in _rounds(rounds, seconds, clock):
+        for name in order(list(contenders), number):
+            times[name].append(_timed(contenders[name], clock))
+    return times
+
+
+def beside(
+    base: Turn,
+    contenders: Mapping[str, Turn],
+    rounds: int,
+    *,
+    warmups: int = 1,
+    seconds: float = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Pair]:
+    """Seconds of each contender, every turn of it next to one of the base's.
+
+    Neighbours in time share the machine's moods; who of the two goes first changes by the round.
+
+    Args:
+        base: what all are held against.
+        contenders: the others, by name.
+        rounds: timed pairs of each, at least.
+        warmups: turns of each before the first round, which do not count.
+        seconds: as for `interleave`.
+        clock: in seconds.
+    """
+    _warm({"": base, **contenders}, warmups)
+    pairs = {name: Pair([], []) for name in contenders}
+    for number in _rounds(rounds, seconds, clock):
+        for name in order(list(contenders), number):
+            pair = pairs[name]
+            both = [(base, pair.other), (contenders[name], pair.own)]
+            for turn, times in both[:: 1 if number % 2 else -1]:
+                times.append(_timed(turn, clock))
+    return pairs
+
+
+def _warm(contenders: Mapping[str, Turn], warmups: int) -> None:
     for _ in range(warmups):
         for turn in contenders.values():
             turn()
-    times: Times = {name: [] for name in contenders}
-    for number in range(rounds):
-        for name in order(list(contenders), number):
-            start = clock()
-            contenders[name]()
-            times[name].append(clock() - start)
-    return times
+
+
+def _rounds(rounds: int, seconds: float, clock: Callable[[], float]) -> Iterator[int]:
+    start, number = clock(), 0
+    while number < rounds or clock() - start < seconds:
+        yield number
+        number += 1
+
+
+def _timed(turn: Turn, clock: Callable[[], float]) -> float:
+    start = clock()
+    turn()
+    return clock() - start
 
 
 def once(value: float) -> Measured:

@@ -30,16 +30,16 @@ class Section:
 SECTIONS = {
     section.name: section
     for section in (
-        Section("steps", "Training step over PreNorm's", 6),
+        Section("steps", "Training step over PreNorm's", 8),
         Section("peers", "Training speed over public implementations", 40),
         Section("memory", "Peak memory of a training step over PreNorm's", 5),
-        Section("decoding", "Cached decoding over PreNorm's", 6),
-        Section("tiles", "Matrix tiles over none", 3),
+        Section("decoding", "Cached decoding over PreNorm's", 7),
+        Section("tiles", "Matrix tiles over none", 6),
         Section("utilisation", "Model FLOPs utilisation", 2, by_size=False),
         Section("throughput", "Throughput of a study", 3, by_size=False),
         Section("startup", "Waiting for help and for the first step", 5, by_size=False),
         Section("growth", "Growth with depth, sequence length and sources", 15, by_size=False),
-        Section("worth", "Cost against loss", 2, by_size=False),
+        Section("worth", "Cost against loss", 3, by_size=False),
     )
 }
 

@@ -2,7 +2,7 @@
 
 from attnres_eval.bench.ours import default_precision, our_step
 from attnres_eval.bench.plan import REPORTED_ONLY, Plan
-from attnres_eval.bench.rounds import Measured, Times, interleave, ratio, summary
+from attnres_eval.bench.rounds import Pair, Times, Turn, beside, interleave, summary
 from attnres_eval.bench.rows import Aim, Row, measured_row
 from attnres_eval.bench.sizes import TOKENS_A_STEP, bench_shape
 from attnres_eval.shape import ModelShape
@@ -30,11 +30,37 @@ def step_times(
         tokens: of a step.
     """
     everyone: Labelled = {BASE: (BASE, {})} | variants
-    steps = {
+    return interleave(_steps(shape, everyone, precision, tokens), rounds, warmups=2)
+
+
+def step_pairs(
+    shape: ModelShape,
+    variants: Labelled,
+    precision: str,
+    rounds: int,
+    tokens: int = TOKENS_A_STEP,
+    seconds: float = 0,
+) -> dict[str, Pair]:
+    """Seconds of each variant's steps, and of PreNorm's next to them.
+
+    Args:
+        shape: the decoder of all of them.
+        variants: by label, a variant's name and options.
+        precision: fp32 or bf16.
+        rounds: timed pairs of each.
+        tokens: of a step.
+        seconds: as for `rounds.interleave`.
+    """
+    base = our_step(shape, BASE, precision, tokens=tokens)
+    steps = _steps(shape, variants, precision, tokens)
+    return beside(base, steps, rounds, warmups=2, seconds=seconds)
+
+
+def _steps(shape: ModelShape, variants: Labelled, precision: str, tokens: int) -> dict[str, Turn]:
+    return {
         label: our_step(shape, name, precision, options, tokens)
-        for label, (name, options) in everyone.items()
+        for label, (name, options) in variants.items()
     }
-    return interleave(steps, rounds, warmups=2)
 
 
 def measure(plan: Plan) -> list[Row]:
@@ -45,31 +71,29 @@ def measure(plan: Plan) -> list[Row]:
         precision = plan.precision or default_precision(shape)
         plan.say(f"steps: {size}, {precision}: {', '.join(plan.variants)}")
         variants: Labelled = {name: (name, {}) for name in plan.variants if name != BASE}
-        times = step_times(shape, variants, precision, plan.rounds)
-        for name in variants:
+        pairs = step_pairs(shape, variants, precision, plan.rounds, seconds=plan.seconds)
+        for name, pair in pairs.items():
             rows.append(
                 measured_row(
                     "steps",
                     f"training step, {name} over {BASE}",
                     size,
-                    ratio(times, name, BASE),
+                    pair.ratio,
                     aim=None if size in REPORTED_ONLY else AIMS.get(name),
                     precision=precision,
-                    rounds=plan.rounds,
+                    rounds=len(pair.own),
                 )
             )
-        rows.append(
-            measured_row(
-                "steps",
-                f"training speed of {BASE}, tokens per second",
-                size,
-                _rate(times),
-                precision=precision,
-                rounds=plan.rounds,
+        base = [seconds for pair in pairs.values() for seconds in pair.other]
+        if base:
+            rows.append(
+                measured_row(
+                    "steps",
+                    f"training speed of {BASE}, tokens per second",
+                    size,
+                    summary([TOKENS_A_STEP / seconds for seconds in base]),
+                    precision=precision,
+                    rounds=len(base),
+                )
             )
-        )
     return rows
-
-
-def _rate(times: Times) -> Measured:
-    return summary([TOKENS_A_STEP / seconds for seconds in times[BASE]])

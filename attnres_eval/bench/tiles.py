@@ -22,7 +22,13 @@ def tiles_there() -> bool:
     return there
 
 
-def tiled_times(shape: ModelShape, variant: str, rounds: int, tokens: int = TOKENS_A_STEP) -> Times:
+def tiled_times(
+    shape: ModelShape,
+    variant: str,
+    rounds: int,
+    tokens: int = TOKENS_A_STEP,
+    seconds: float = 0,
+) -> Times:
     """Seconds a bf16 step of one variant, with tiles and without, one a round."""
 
     def step(tiles: bool) -> Turn:
@@ -31,7 +37,7 @@ def tiled_times(shape: ModelShape, variant: str, rounds: int, tokens: int = TOKE
         tokens_BT = batch(shape, tokens)
         return lambda: trainer.step(tokens_BT)
 
-    return interleave({WITH: step(True), WITHOUT: step(False)}, rounds, warmups=2)
+    return interleave({WITH: step(True), WITHOUT: step(False)}, rounds, warmups=2, seconds=seconds)
 
 
 def measure(plan: Plan) -> list[Row]:
@@ -46,11 +52,12 @@ def _rows(plan: Plan) -> Iterator[Row]:
     for size in plan.sizes:
         for variant in dict.fromkeys((BASE, *plan.variants)):
             plan.say(f"tiles: {size}, {variant}")
+            times = tiled_times(bench_shape(size), variant, plan.rounds, seconds=plan.seconds / 9)
             yield measured_row(
                 "tiles",
                 f"training step of {variant}, with matrix tiles over without",
                 size,
-                ratio(tiled_times(bench_shape(size), variant, plan.rounds), WITH, WITHOUT),
+                ratio(times, WITH, WITHOUT),
                 precision="bf16",
-                rounds=plan.rounds,
+                rounds=len(times[WITH]),
             )

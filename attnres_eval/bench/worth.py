@@ -3,10 +3,9 @@
 from attnres_eval.bench.names import WORTH
 from attnres_eval.bench.ours import default_precision
 from attnres_eval.bench.plan import Plan
-from attnres_eval.bench.rounds import ratio
 from attnres_eval.bench.rows import Row, measured_row
 from attnres_eval.bench.sizes import MIDDLE, bench_shape
-from attnres_eval.bench.steps import BASE, Labelled, step_times
+from attnres_eval.bench.steps import BASE, Labelled, step_pairs
 from attnres_eval.shape import ModelShape
 from attnres_eval.study import Study
 from attnres_eval.sweep.folder import read_study
@@ -36,17 +35,17 @@ def measure(plan: Plan) -> list[Row]:
     labels = labels_of(read_study(plan.results), shape)
     precision = plan.precision or default_precision(shape)
     plan.say(f"worth: {MIDDLE}, {precision}, {len(labels)} labels of {plan.results}")
-    times = step_times(shape, labels, precision, plan.rounds)
+    pairs = step_pairs(shape, labels, precision, plan.rounds)
     return [
         measured_row(
             "worth",
             WORTH,
             MIDDLE,
-            ratio(times, label, BASE),
+            pair.ratio,
             precision=precision,
             rounds=plan.rounds,
             note=plan.results.as_posix(),
             variant=label,
         )
-        for label in labels
+        for label, pair in pairs.items()
     ]

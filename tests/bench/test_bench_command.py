@@ -113,6 +113,11 @@ def test_time_is_estimated_by_sections_sizes_and_rounds() -> None:
     assert command.minutes([SECTIONS["growth"]], half) == SECTIONS["growth"].minutes
 
 
+def test_a_quick_look_is_not_drawn_out() -> None:
+    assert Plan(say=lambda _: None).seconds > 0
+    assert Plan(say=lambda _: None, rounds=10).seconds == 0
+
+
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_section_has_a_module(name: str) -> None:
     import importlib

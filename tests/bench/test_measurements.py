@@ -9,13 +9,13 @@ import torch
 
 from attnres_eval.bench import startup, tiles, utilisation
 from attnres_eval.bench.child import ask
-from attnres_eval.bench.decoding import decoding_times
+from attnres_eval.bench.decoding import decoding_pairs
 from attnres_eval.bench.ours import CPU, batch, machine, our_step, run_config
 from attnres_eval.bench.plan import Plan
 from attnres_eval.bench.resident import added_bytes
 from attnres_eval.bench.rounds import interleave, ratio
 from attnres_eval.bench.sizes import bench_shape, size_title
-from attnres_eval.bench.steps import step_times
+from attnres_eval.bench.steps import step_pairs, step_times
 from attnres_eval.bench.throughput import throughput
 from attnres_eval.bench.worth import labels_of
 from attnres_eval.cost import model_cost
@@ -46,6 +46,10 @@ def test_a_step_over_itself_is_about_one() -> None:
 def test_step_times_of_labels() -> None:
     times = step_times(TINY, {"two": ("block_attnres", {"num_blocks": 2})}, "fp32", 2, TOKENS)
     assert {name: len(seconds) for name, seconds in times.items()} == {"prenorm": 2, "two": 2}
+    pairs = step_pairs(TINY, {"two": ("block_attnres", {"num_blocks": 2})}, "fp32", 2, TOKENS)
+    assert {name: (len(pair.own), len(pair.other)) for name, pair in pairs.items()} == {
+        "two": (2, 2)
+    }
 
 
 def test_a_step_trains() -> None:
@@ -77,10 +81,12 @@ def test_no_tiles_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == ["tiles: this processor has none"]
 
 
-def test_decoding_takes_time_for_each_token() -> None:
-    few = decoding_times(TINY, ("block_attnres",), 2, 2, prompt=4, new=2)
-    assert set(few) == {"prenorm", "block_attnres"}
-    assert all(seconds > 0 for seconds in few["prenorm"])
+def test_decoding_is_timed_next_to_prenorm() -> None:
+    pairs = decoding_pairs(TINY, ("prenorm", "block_attnres"), 2, 2, prompt=4, new=2)
+    (pair,) = pairs.values()
+    assert set(pairs) == {"block_attnres"}
+    assert len(pair.own) == len(pair.other) == 2
+    assert all(seconds > 0 for seconds in pair.own + pair.other)
 
 
 def test_utilisation_counts_what_cost_counts_without_the_residual(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from attnres_eval.bench.rounds import interleave, once, order, ratio, summary
+from attnres_eval.bench.rounds import Pair, beside, interleave, once, order, ratio, summary
 
 
 class Clock:
@@ -54,6 +54,31 @@ def test_ratios_are_taken_round_by_round() -> None:
     times = {"one": [1.0, 10.0, 1.0], "other": [2.0, 20.0, 2.0]}
     assert ratio(times, "other", "one").value == 2
     assert ratio(times, "other", "one").spread == 0
+
+
+def test_every_turn_stands_next_to_one_of_the_base() -> None:
+    clock = Clock()
+    base = clock.contender("base", 2.0)
+    turns = {"same": clock.contender("same", 2.0), "half": clock.contender("half", 1.0)}
+    pairs = beside(base, turns, 4, warmups=1, clock=clock)
+    assert clock.seen[:3] == ["base", "same", "half"]
+    assert len(clock.seen) == 3 + 4 * 4
+    couples = [tuple(clock.seen[3 + 2 * i : 5 + 2 * i]) for i in range(8)]
+    assert all("base" in couple for couple in couples)
+    # Each of a pair goes first in turn.
+    assert {("base", "half"), ("half", "base"), ("base", "same"), ("same", "base")} == set(couples)
+    assert pairs == {"same": Pair([2.0] * 4, [2.0] * 4), "half": Pair([1.0] * 4, [2.0] * 4)}
+    assert (pairs["same"].ratio.value, pairs["half"].ratio.value) == (1, 0.5)
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(0, 3), (9.0, 3), (9.1, 4), (20.0, 7)])
+def test_rounds_go_on_until_they_took_long_enough(seconds: float, rounds: int) -> None:
+    clock = Clock()
+    turns = {"one": clock.contender("one", 1.0), "two": clock.contender("two", 2.0)}
+    times = interleave(turns, 3, seconds=seconds, clock=clock)
+    assert {name: len(taken) for name, taken in times.items()} == {"one": rounds, "two": rounds}
+    pairs = beside(turns["one"], {"two": turns["two"]}, 3, seconds=seconds, clock=clock)
+    assert len(pairs["two"].own) == len(pairs["two"].other) == rounds
 
 
 def test_summary_is_median_and_quartiles() -> None:
