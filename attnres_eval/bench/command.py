@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from attnres_eval.bench.plan import ROUNDS, SIZES, STUDIED, Plan
-from attnres_eval.bench.record import merged, read_rows, write_rows
+from attnres_eval.bench.record import latest, merged, read_rows, write_rows
 from attnres_eval.bench.rows import SHOWN, Row
 from attnres_eval.bench.sections import Section, chosen_sections
 from attnres_eval.bench.sizes import bench_shape
@@ -105,7 +105,8 @@ def _write_pages(rows: list[Row], out: Path) -> None:
     from attnres_eval.bench.figures import growth_figure, worth_figure
     from attnres_eval.bench.readme import write_readme
 
-    figures = [growth_figure(rows, out / FIGURES), worth_figure(rows, out / FIGURES)]
+    drawn = latest(rows)
+    figures = [growth_figure(drawn, out / FIGURES), worth_figure(drawn, out / FIGURES)]
     write_readme(out / "README.md", rows, [figure for figure in figures if figure is not None])
 
 

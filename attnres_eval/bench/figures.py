@@ -36,7 +36,8 @@ def growth_figure(rows: Sequence[Row], folder: Path) -> Figure | None:
     figure = Figure(
         "growth",
         "Growth of time and memory",
-        "Medians; bars are interquartile ranges over rounds, for memory over processes. Along depth"
+        f"{_where(points)}Medians; bars are interquartile ranges over rounds, for memory over"
+        " processes. Along depth"
         " d_model is 64 and a step has 4 sequences of 256 tokens; along sequence length it has 4"
         " sequences of 8 blocks; along sources 8 sequences of 16 blocks. Block AttnRes has 8"
         " blocks but where their number is what grows. What lies below 0 is not drawn.",
@@ -45,6 +46,16 @@ def growth_figure(rows: Sequence[Row], folder: Path) -> Figure | None:
     )
     names, axes = [title for _, title in GROWTH_LINES], [one.axis for one in LADDERS]
     return save_figure(figure, lambda theme: draw_growth(panels, names, axes, theme), folder)
+
+
+def _where(points: Sequence[Row]) -> str:
+    """The processor of what is drawn, and when."""
+    first = points[0]
+    return f"{first.processor}, {first.date}. " if first.processor else ""
+
+
+def _of(row: Row) -> str:
+    return f" of {row.processor}" if row.processor else ""
 
 
 def worth_points(rows: Sequence[Row], results: Path) -> pd.DataFrame:
@@ -86,7 +97,8 @@ def worth_figure(rows: Sequence[Row], folder: Path) -> Figure | None:
         "Which variant is worth its price",
         f"Losses of {results} at {study.largest_size}, mean over seeds with 95% intervals (one"
         " noise pooled over all variants; an open marker has none), at one learning rate. Times"
-        f" are this bench's, at {size_title(timed.size)}, on one thread in {timed.precision}."
+        f" are this bench's, at {size_title(timed.size)}, on one thread{_of(timed)} in"
+        f" {timed.precision}."
         " Left and low is better; the crossing lines are PreNorm. A triangle at the edge stands"
         " for the number beside it.",
         f"{len(points)} variants in panels by family: the loss less PreNorm's over the time of a"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnres_eval.bench.record import by_processor
 from attnres_eval.bench.rows import Row
 from attnres_eval.bench.sections import SECTIONS, Section
 from attnres_eval.bench.sizes import size_title
@@ -91,8 +92,8 @@ def _section(section: Section, rows: list[Row], figures: Sequence[Figure]) -> li
     if section.name in HOW:
         parts.append(HOW[section.name])
     tabled = [row for row in rows if row.at is None and section.name != "worth"]
-    if tabled:
-        parts += [format_table([_cells(row) for row in tabled], "markdown"), _measured(tabled)]
+    for own in by_processor(tabled):
+        parts += [format_table([_cells(row) for row in own], "markdown"), _measured(own)]
     for figure in figures:
         if FIGURE_SECTIONS.get(figure.name) == section.name:
             parts += [_picture(figure), figure.caption]

@@ -1,5 +1,6 @@
 """Measured rows in a file: a later measurement of the same thing replaces the earlier one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -35,6 +36,22 @@ def merged(earlier: list[Row], new: list[Row]) -> list[Row]:
     by_key = {row.key: row for row in earlier}
     by_key.update({row.key: row for row in new})
     return list(by_key.values())
+
+
+def by_processor(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each processor, of the one that measured last first."""
+    groups: dict[str | None, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.processor, []).append(row)
+    return sorted(groups.values(), key=lambda own: max(row.date or "" for row in own))[::-1]
+
+
+def latest(rows: Sequence[Row]) -> list[Row]:
+    """Of every section, the rows of the processor that measured it last: what figures draw."""
+    sections: dict[str, list[Row]] = {}
+    for row in rows:
+        sections.setdefault(row.section, []).append(row)
+    return [row for own in sections.values() for row in by_processor(own)[0]]
 
 
 def write_rows(folder: Path, rows: list[Row]) -> None:

@@ -62,9 +62,13 @@ class Row:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What a later measurement of the same thing has in common with this one."""
+        """What a later measurement of the same thing has in common with this one.
+
+        The processor is a part of it: what another one gave is no less true.
+        """
         name = None if self.peer is None else self.peer.split(" (")[0]
-        return self.section, self.quantity, self.size, name, self.variant, self.at
+        own = (self.section, self.quantity, self.size, name, self.variant, self.at)
+        return *own, self.processor
 
     def stamped(self, processor: str, torch: str, date: str) -> "Row":
         """The row with where and when it was measured."""

@@ -51,6 +51,14 @@ def test_a_readme_is_made_where_there_is_none(tmp_path: Path) -> None:
     assert "a processor, torch 2.9, 2026-01-02" in text
 
 
+def test_every_processor_has_a_table_the_latest_first() -> None:
+    other = step_row(1.75).stamped("another one", "2.9", "2026-02-02")
+    text = speed_part([step_row(1.25), other], [])
+    places = [text.index(words) for words in ("1.750", "on another one", "1.250", "on a processor")]
+    assert places == sorted(places)
+    assert text.count("| training step, a over b") == 2
+
+
 def test_growth_is_drawn_from_rows(tmp_path: Path) -> None:
     depth = LADDERS[0]
     x = np.array(depth.points, dtype=float)[:, None] * np.ones((1, 3))

@@ -1,10 +1,11 @@
 """Rows: their keys as JSON, their aims, and what a later measurement replaces."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from attnres_eval.bench.record import FILE, merged, read_rows, write_rows
+from attnres_eval.bench.record import FILE, by_processor, latest, merged, read_rows, write_rows
 from attnres_eval.bench.rounds import Measured, once
 from attnres_eval.bench.rows import Aim, Row, measured_row
 from attnres_eval.errors import UserError
@@ -41,6 +42,20 @@ def test_rows_survive_the_file_and_a_new_one_replaces_its_own_kind(tmp_path: Pat
     assert read_rows(tmp_path) == rows
     again = merged(read_rows(tmp_path), [row(5.0, peer="x (p 2.0), bf16")])
     assert [one.value for one in again] == [1.0, 5.0, 3.0]
+
+
+def test_another_processor_s_rows_stay_and_figures_draw_what_came_last() -> None:
+    old, new = ("old", "2.9", "2026-01-02"), ("new", "2.9", "2026-01-03")
+    steps, memory = row(1.0), replace(row(2.0), section="memory")
+    earlier = [steps.stamped(*old), memory.stamped(*old)]
+    rows = merged(earlier, [row(3.0).stamped(*new)])
+    assert [(one.value, one.processor) for one in rows] == [
+        (1.0, "old"),
+        (2.0, "old"),
+        (3.0, "new"),
+    ]
+    assert [[one.value for one in own] for own in by_processor(rows)] == [[3.0], [1.0, 2.0]]
+    assert sorted(one.value or 0 for one in latest(rows)) == [2.0, 3.0]
 
 
 def test_no_file_is_no_rows_and_a_damaged_one_is_one_line(tmp_path: Path) -> None:
