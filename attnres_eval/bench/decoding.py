@@ -48,16 +48,15 @@ def decoding_pairs(
 
     Args:
         shape: the decoder.
-        variants: names; PreNorm among them is left out.
+        variants: names; PreNorm counts only where it is alone, against a second copy of itself.
         batch_size: prompts decoded at once.
         rounds: timed pairs of each.
         prompt: tokens given.
         new: tokens decoded.
         seconds: as for `rounds.interleave`.
     """
-    turns = {
-        name: decoder(shape, name, batch_size, prompt, new) for name in variants if name != BASE
-    }
+    names = [name for name in variants if name != BASE] or [BASE]
+    turns = {name: decoder(shape, name, batch_size, prompt, new) for name in names}
     base = decoder(shape, BASE, batch_size, prompt, new)
     return beside(base, turns, rounds, seconds=seconds)
 
@@ -74,9 +73,8 @@ def measure(plan: Plan) -> list[Row]:
             )
             what = f"cached decoding, batch {batch_size}"
             base = [1e3 * one / NEW for pair in pairs.values() for one in pair.other]
-            if base:
-                quantity = f"{what}, milliseconds a step of {BASE}"
-                rows.append(_row(quantity, size, summary(base), len(base)))
+            quantity = f"{what}, milliseconds a step of {BASE}"
+            rows.append(_row(quantity, size, summary(base), len(base)))
             for name, pair in pairs.items():
                 aim = None if size in REPORTED_ONLY else AIMS.get(name)
                 quantity = f"{what}, {name} over {BASE}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from attnres_eval.bench import startup, tiles, utilisation
+from attnres_eval.bench import decoding, startup, steps, tiles, utilisation
 from attnres_eval.bench.child import ask
 from attnres_eval.bench.decoding import decoding_pairs
 from attnres_eval.bench.ours import CPU, batch, machine, our_step, run_config
@@ -50,6 +50,19 @@ def test_step_times_of_labels() -> None:
     assert {name: (len(pair.own), len(pair.other)) for name, pair in pairs.items()} == {
         "two": (2, 2)
     }
+
+
+def test_prenorm_alone_is_held_against_a_copy_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (steps, decoding):
+        monkeypatch.setattr(module, "bench_shape", lambda size: TINY)
+    monkeypatch.setattr(decoding, "NEW", 2)
+    plan = Plan(lambda _: None, ("prenorm",), ("d16x4",), 2, "fp32")
+    over, rate = steps.measure(plan)
+    assert over.quantity == "training step, prenorm over prenorm"
+    assert (over.rounds, rate.rounds) == (2, 2)
+    quantities = [row.quantity for row in decoding.measure(plan)]
+    assert len(quantities) == 2 * len(decoding.BATCHES)
+    assert "cached decoding, batch 1, prenorm over prenorm" in quantities
 
 
 def test_a_step_trains() -> None:
