@@ -19,9 +19,22 @@ def cpu_flags() -> set[str]:
     return set(_listed("flags").split())
 
 
+def _instructions(flags: set[str]) -> list[str]:
+    """What decides a processor's speed here: its widest vectors, and its products of bf16."""
+    vectors = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else None
+    by_flag = {"avx512_bf16": "bf16", "amx_bf16": "AMX"}
+    return ([vectors] if vectors else []) + [by_flag[flag] for flag in by_flag if flag in flags]
+
+
 def cpu_name() -> str:
-    """The processor's name."""
-    return _listed("model name") or platform.processor() or platform.machine()
+    """The processor's name, and the instructions by which its generations differ.
+
+    Machines for rent leave the generation out of the name: one "AMD EPYC" has products of bf16,
+    another does not have vectors of 512 bits.
+    """
+    name = _listed("model name") or platform.processor() or platform.machine()
+    instructions = _instructions(cpu_flags())
+    return f"{name} with {', '.join(instructions)}" if instructions else name
 
 
 def cpu_multiplies_bf16() -> bool:
