@@ -1,5 +1,6 @@
 """Training speed of ours over its peers', each at the fastest of its settings."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -22,6 +23,8 @@ def fastest(
 ) -> tuple[str, Turn]:
     """The setting of the shortest median, tried in turn with the others, and what it made."""
     turns = {setting: make() for setting, make in makers.items()}
+    if len(turns) == 1:
+        return next(iter(turns.items()))
     times = interleave(turns, rounds, clock=clock)
     best = min(turns, key=lambda setting: summary(times[setting]).value)
     return best, turns[best]
@@ -61,10 +64,11 @@ def peer_times(
     say: Callable[[str], None],
     tokens: int = TOKENS_A_STEP,
     seconds: float = 0,
+    most: float = math.inf,
 ) -> tuple[Times, dict[str, str]]:
     """Seconds a step of variants and of their peers, and the setting of each.
 
-    Peers that are not installed are missing in both.
+    Peers that are not installed are missing in both. `seconds` and `most` are `interleave`'s.
     """
     makers = {name: our_makers(shape, name, tokens) for name in variants}
     peers = {peer for name in variants for peer, _ in PEERS.get(name, ())}
@@ -78,7 +82,7 @@ def peer_times(
         except AbsentPeer:
             continue
     say(f"timing {', '.join(steps)}")
-    return interleave(steps, rounds, warmups=2, seconds=seconds), settings
+    return interleave(steps, rounds, warmups=2, seconds=seconds, most=most), settings
 
 
 def measure(plan: Plan) -> list[Row]:
@@ -89,7 +93,13 @@ def measure(plan: Plan) -> list[Row]:
     for size in plan.sizes:
         plan.say(f"peers: {size}")
         times, settings = peer_times(
-            bench_shape(size), chosen, plan.rounds, plan.say, TOKENS_A_STEP, plan.seconds
+            bench_shape(size),
+            chosen,
+            plan.rounds,
+            plan.say,
+            TOKENS_A_STEP,
+            seconds=plan.seconds,
+            most=plan.most,
         )
         for name in chosen:
             for peer, aim in PEERS[name]:

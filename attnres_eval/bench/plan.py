@@ -1,5 +1,6 @@
 """What one call of the bench is asked to measure."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ REPORTED_ONLY = (NARROW,)
 ROUNDS = 11
 SECONDS = 90.0
 """Rounds of contenders are repeated for so long at least, unless fewer than the usual are asked."""
+MOST_SECONDS = 300.0
+"""Rounds beside peers, which take up to ten times our time, end after so long, unless another
+number of them than the usual was asked for."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +37,8 @@ class Plan:
     def seconds(self) -> float:
         """Least seconds of the rounds of one group of contenders."""
         return SECONDS if self.rounds >= ROUNDS else 0.0
+
+    @property
+    def most(self) -> float:
+        """Seconds after which rounds beside peers end."""
+        return MOST_SECONDS if self.rounds == ROUNDS else math.inf

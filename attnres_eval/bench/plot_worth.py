@@ -160,12 +160,13 @@ def _names(axes: Axes, own: pd.DataFrame, ends: tuple[float, float], theme: Them
         text = label_title(row["variant"]) + (f" {row['difference']:+.2f}" if far else "")
         dx, dy, box = _free(spot(x, y), LETTER * len(text), taken, panel)
         taken.append(box)
+        right = dx > 0
         axes.annotate(
             text,
             (x, y),
-            xytext=(max(dx, -GAP), dy),
+            xytext=(dx, dy),
             textcoords="offset points",
-            ha="left" if dx > 0 else "right",
+            ha="left" if right else "right",
             va="center",
             fontsize=9.5,
             color=theme.text,
@@ -174,11 +175,11 @@ def _names(axes: Axes, own: pd.DataFrame, ends: tuple[float, float], theme: Them
                 "arrowstyle": "-",
                 "color": theme.quiet,
                 "linewidth": 0.8,
-                "relpos": (0.0, 0.5),
+                "relpos": (0.0 if right else 1.0, 0.5),
                 "shrinkA": 0,
                 "shrinkB": 3,
             }
-            if dx > GAP
+            if abs(dx) > GAP
             else None,
             gid=f"name-{row['variant']}",
             zorder=4,
@@ -188,23 +189,21 @@ def _names(axes: Axes, own: pd.DataFrame, ends: tuple[float, float], theme: Them
 def _free(
     at: tuple[float, float], width: float, taken: Sequence[Box], panel: Box
 ) -> tuple[float, float, Box]:
-    """The offset of a name's left middle that hides least, the nearest of those, and its box."""
+    """The offset of a name's near end that hides least, the nearest of those, and its box."""
     found = []
-    for dx in (GAP, -GAP - width, *LED):
+    for dx in (GAP, *LED, -GAP, *(-led for led in LED)):
         for step in range(-16, 17):
             dy = step * LINE / 4
-            if dx in (GAP, -GAP - width) and abs(dy) > LINE / 2:
+            if abs(dx) == GAP and abs(dy) > LINE / 2:
                 continue
-            box = (
-                at[0] + dx,
-                at[1] + dy - LINE / 2,
-                at[0] + dx + width,
-                at[1] + dy + LINE / 2,
-            )
+            left = at[0] + (dx if dx > 0 else dx - width)
+            box = (left, at[1] + dy - LINE / 2, left + width, at[1] + dy + LINE / 2)
             outside = max(panel[0] - box[0], box[2] - panel[2], 0.0)
             outside += max(panel[1] - box[1], box[3] - panel[3], 0.0)
             hidden = sum(_overlap(box, other) for other in taken)
-            found.append((100 * outside + 10 * hidden + abs(dx) + 1.5 * abs(dy), dx, dy, box))
+            # Names on the left are the exception: a reader looks for them on the right.
+            far = abs(dx) + 1.5 * abs(dy) + (0 if dx > 0 else 2 * GAP)
+            found.append((100 * outside + 10 * hidden + far, dx, dy, box))
     _, dx, dy, box = min(found)
     return dx, dy, box
 

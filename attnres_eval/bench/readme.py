@@ -22,6 +22,7 @@ HOW = {
     "peers": "Peers train models of the same shape (as many parameters, but for the residual's own)"
     " on the same tokens with the same clipping and torch's fused AdamW, each at the best of fp32"
     " and bf16 autocast and of its implementations of attention; none but Llama is tried compiled."
+    " Rounds end after five minutes, though not before the fifth."
     " The packages of several streams run around our sublayers, so that only the residual differs."
     " x-transformers' attention over depth (`attn_aggregated_residuals`) makes its queries from the"
     " latest hidden state.",

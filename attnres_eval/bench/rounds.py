@@ -10,6 +10,8 @@ Turn = Callable[[], object]
 """What is timed: one step, one pass, one process."""
 Times = dict[str, list[float]]
 """Seconds by contender, one a round."""
+FEWEST = 5
+"""Rounds that slow contenders take, however long they last: fewer have no quartiles to speak of."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def interleave(
     *,
     warmups: int = 1,
     seconds: float = 0,
+    most: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
     """Seconds of each contender in each round; every contender takes one turn a round.
@@ -58,11 +61,12 @@ def interleave(
         rounds: timed rounds, at least.
         warmups: turns of each before the first round, which do not count.
         seconds: further rounds follow until all of them took so long: short turns need more.
+        most: no round begins after so many seconds, once there are `FEWEST`.
         clock: in seconds.
     """
     _warm(contenders, warmups)
     times: Times = {name: [] for name in contenders}
-    for number in _rounds(rounds, seconds, clock):
+    for number in _rounds(rounds, seconds, most, clock):
         for name in order(list(contenders), number):
             times[name].append(_timed(contenders[name], clock))
     return times
@@ -91,7 +95,7 @@ def beside(
     """
     _warm({"": base, **contenders}, warmups)
     pairs = {name: Pair([], []) for name in contenders}
-    for number in _rounds(rounds, seconds, clock):
+    for number in _rounds(rounds, seconds, math.inf, clock):
         for name in order(list(contenders), number):
             pair = pairs[name]
             both = [(base, pair.other), (contenders[name], pair.own)]
@@ -106,9 +110,11 @@ def _warm(contenders: Mapping[str, Turn], warmups: int) -> None:
             turn()
 
 
-def _rounds(rounds: int, seconds: float, clock: Callable[[], float]) -> Iterator[int]:
+def _rounds(rounds: int, seconds: float, most: float, clock: Callable[[], float]) -> Iterator[int]:
     start, number = clock(), 0
     while number < rounds or clock() - start < seconds:
+        if number >= FEWEST and clock() - start >= most:
+            return
         yield number
         number += 1
 

@@ -1,6 +1,7 @@
 """The command: what it prints, what it refuses in one line, what it writes."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -116,6 +117,12 @@ def test_time_is_estimated_by_sections_sizes_and_rounds() -> None:
 def test_a_quick_look_is_not_drawn_out() -> None:
     assert Plan(say=lambda _: None).seconds > 0
     assert Plan(say=lambda _: None, rounds=10).seconds == 0
+
+
+def test_rounds_that_were_asked_for_are_not_cut_short() -> None:
+    usual = Plan(say=lambda _: None)
+    assert usual.seconds < usual.most < math.inf
+    assert Plan(say=lambda _: None, rounds=usual.rounds + 1).most == math.inf
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -73,6 +73,9 @@ def test_the_fastest_setting_counts() -> None:
     turn()
     assert (setting, now - before) == ("fast", 1.0)
     assert made == ["slow", "fast"]
+    before = now
+    assert peers.fastest({"only": maker("only", 3.0)}, clock=lambda: now)[0] == "only"
+    assert now == before, "a single setting needs no trial"
 
 
 def test_an_absent_peer_leaves_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

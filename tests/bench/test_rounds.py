@@ -81,6 +81,17 @@ def test_rounds_go_on_until_they_took_long_enough(seconds: float, rounds: int) -
     assert len(pairs["two"].own) == len(pairs["two"].other) == rounds
 
 
+@pytest.mark.parametrize(
+    ("rounds", "most", "taken"), [(9, 0, 5), (9, 20.9, 7), (9, 99, 9), (3, 0, 3)]
+)
+def test_slow_rounds_end_early_though_not_before_the_fifth(
+    rounds: int, most: float, taken: int
+) -> None:
+    clock = Clock()
+    turns = {"one": clock.contender("one", 1.0), "two": clock.contender("two", 2.0)}
+    assert len(interleave(turns, rounds, most=most, clock=clock)["two"]) == taken
+
+
 def test_summary_is_median_and_quartiles() -> None:
     measured = summary([1.0, 2.0, 3.0, 4.0, 100.0])
     assert (measured.value, measured.spread) == (3.0, 2.0)

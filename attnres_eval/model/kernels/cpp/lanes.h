@@ -47,6 +47,13 @@ static inline void sums_of(const vf* x, int count, float* out) {
     _mm_storeu_ps(out + i, _mm_add_ps(_mm256_castps256_ps128(halves),
                                       _mm256_extractf128_ps(halves, 1)));
   }
+#elif defined(__AVX2__)
+  for (; i + 4 <= count; i += 4) {
+    auto pairs = [&](int n) { return _mm256_hadd_ps((__m256)x[n], (__m256)x[n + 1]); };
+    __m256 halves = _mm256_hadd_ps(pairs(i), pairs(i + 2));
+    _mm_storeu_ps(out + i, _mm_add_ps(_mm256_castps256_ps128(halves),
+                                      _mm256_extractf128_ps(halves, 1)));
+  }
 #endif
   for (; i < count; i++) out[i] = sum(x[i]);
 }

@@ -8,6 +8,12 @@
 
 constexpr int PANEL = 4 * VL;
 
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool MANY_REGISTERS = true;  // 32 vectors, of which sums may take 24
+#else
+constexpr bool MANY_REGISTERS = false;
+#endif
+
 struct Fp32 {
   typedef float row;
   static constexpr int per_unit = 1;
@@ -63,11 +69,19 @@ static inline void column(int64_t M, int64_t K, const float* a, int64_t a_row, i
   int64_t i = 0;
   auto rows = [&](auto size) {
     constexpr int MR = decltype(size)::value;
-    for (; i + MR <= M; i += MR)
-      tile<P, MR, NV>(K, a + i * a_row, a_row, a_unit, b, b_row, c + i * c_row, c_row, more);
+    // Twelve sums are what 16 registers hold beside their operands.
+    constexpr int FIRST = MANY_REGISTERS ? NV : std::min(NV, 2);
+    for (; i + MR <= M; i += MR) {
+      const float* left = a + i * a_row;
+      float* sums = c + i * c_row;
+      tile<P, MR, FIRST>(K, left, a_row, a_unit, b, b_row, sums, c_row, more);
+      if constexpr (FIRST < NV)
+        tile<P, MR, NV - FIRST>(K, left, a_row, a_unit, b + FIRST * VL, b_row, sums + FIRST * VL,
+                                c_row, more);
+    }
   };
-  if constexpr (NV <= 2 && VL == 16) rows(std::integral_constant<int, 12>());
-  if constexpr (VL == 16) rows(std::integral_constant<int, 6>());
+  if constexpr (NV == 1 || (NV == 2 && MANY_REGISTERS)) rows(std::integral_constant<int, 12>());
+  rows(std::integral_constant<int, 6>());
   rows(std::integral_constant<int, 2>());
   rows(std::integral_constant<int, 1>());
 }
