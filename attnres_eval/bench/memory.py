@@ -1,14 +1,16 @@
 """Peak memory of a training step over PreNorm's, each measured in processes of its own."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from attnres_eval.bench.child import ask
 from attnres_eval.bench.ours import default_precision
 from attnres_eval.bench.plan import REPORTED_ONLY, Plan
-from attnres_eval.bench.rounds import order, summary
+from attnres_eval.bench.rounds import summary
 from attnres_eval.bench.rows import Aim, Row, measured_row
 from attnres_eval.bench.sizes import CONTEXT, TOKENS_A_STEP, bench_shape
 from attnres_eval.bench.steps import BASE
+from attnres_eval.sweep.executor import cores
 
 AIMS = {"block_attnres": Aim(1.10), "full_attnres": Aim(1.15)}
 PROCESSES = 3
@@ -24,24 +26,28 @@ def peak_bytes(
     tokens: int = TOKENS_A_STEP,
 ) -> dict[str, list[int]] | None:
     """Bytes that a step adds to a process, by label, one a process; None where it is not known."""
+
+    def asked(label: str) -> int | None:
+        name, options = variants[label]
+        arguments = {
+            "size": size,
+            "variant": name,
+            "options": options,
+            "precision": precision,
+            "context": context,
+            "tokens": tokens,
+        }
+        value: int | None = ask("resident", arguments)
+        return value
+
+    # No clock runs, so that processes need not take turns.
+    with ThreadPoolExecutor(cores()) as pool:
+        values = list(pool.map(asked, list(variants) * processes))
     found: dict[str, list[int]] = {label: [] for label in variants}
-    for number in range(processes):
-        for label in order(list(variants), number):
-            name, options = variants[label]
-            value = ask(
-                "resident",
-                {
-                    "size": size,
-                    "variant": name,
-                    "options": options,
-                    "precision": precision,
-                    "context": context,
-                    "tokens": tokens,
-                },
-            )
-            if value is None:
-                return None
-            found[label].append(value)
+    for label, value in zip(list(variants) * processes, values, strict=True):
+        if value is None:
+            return None
+        found[label].append(value)
     return found
 
 

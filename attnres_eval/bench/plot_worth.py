@@ -179,7 +179,7 @@ def _names(axes: Axes, own: pd.DataFrame, ends: tuple[float, float], theme: Them
                 "shrinkA": 0,
                 "shrinkB": 3,
             }
-            if abs(dx) > GAP
+            if abs(dx) > GAP or abs(dy) > LINE / 2
             else None,
             gid=f"name-{row['variant']}",
             zorder=4,
@@ -194,8 +194,8 @@ def _free(
     for dx in (GAP, *LED, -GAP, *(-led for led in LED)):
         for step in range(-16, 17):
             dy = step * LINE / 4
-            if abs(dx) == GAP and abs(dy) > LINE / 2:
-                continue
+            if abs(dx) == GAP and LINE / 2 < abs(dy) < LINE:
+                continue  # too near for a line, too far for none
             left = at[0] + (dx if dx > 0 else dx - width)
             box = (left, at[1] + dy - LINE / 2, left + width, at[1] + dy + LINE / 2)
             outside = max(panel[0] - box[0], box[2] - panel[2], 0.0)

@@ -78,7 +78,8 @@ def speed_part(rows: Sequence[Row], figures: Sequence[Figure]) -> str:
         " each first in turn; where they are held against PreNorm, every turn stands next to one"
         " of PreNorm's, so that both meet the machine in one mood. A value is the median over"
         " rounds of the ratios within a round, its spread their interquartile range; there are 11"
-        " rounds, and more where turns are short. All fields of all rows are in"
+        " rounds, and more where turns are short. Aims are set for two cores with products of"
+        " bf16; they stand beside rows of other processors too. All fields of all rows are in"
         " `speed.json`.",
     ]
     for section in SECTIONS.values():
