@@ -171,7 +171,11 @@ def _layout(runs: pd.DataFrame) -> Spread:
     # Around their mean, so that rounding is that of the differences.
     loss = runs["loss"].to_numpy(np.float64) - runs["loss"].mean()
     fitted, _, rank, _ = np.linalg.lstsq(design, loss)
-    return Spread(float(np.sum((loss - design @ fitted) ** 2)), len(runs) - int(rank))
+    residuals = loss - design @ fitted
+    # What rounding alone leaves is no spread: another processor rounds otherwise.
+    rounding = 8 * np.finfo(np.float64).eps * float(runs["loss"].abs().max())
+    squares = 0.0 if np.all(np.abs(residuals) <= rounding) else float(np.sum(residuals**2))
+    return Spread(squares, len(runs) - int(rank))
 
 
 def models(runs: pd.DataFrame, first: str = "") -> dict[str, str]:
@@ -253,7 +257,7 @@ def _apartness(runs: pd.DataFrame, label: str, whole: Spread) -> tuple[float, st
     own_df = whole.df - others.df
     if not own_df or not others.df or not others.squares:
         return 1.0, ""
-    ratio = (whole.squares - others.squares) / own_df / others.variance
+    ratio = max(0.0, whole.squares - others.squares) / own_df / others.variance
     return (
         float(stats.f.sf(ratio, own_df, others.df)),
         f"its seeds differ {math.sqrt(ratio):.1f} times as much as the others'"

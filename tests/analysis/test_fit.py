@@ -111,6 +111,17 @@ def test_irreducible_is_not_borne_by_a_plain_power_law() -> None:
     assert not fit.borne
 
 
+def test_irreducible_has_the_same_digits_by_another_way() -> None:
+    """As of another processor: by sums in another order."""
+    data = points({"x": 2.0, "y": 1.8}, 0.3, e=1.5, noise=0.003, seeds=3)
+    first = fit_irreducible(data)
+    other = fit_irreducible(data.sample(frac=1, random_state=0).sort_values("label", kind="stable"))
+    assert other.labels == first.labels
+    assert [other.e, other.alpha, *other.log_a] == pytest.approx(
+        [first.e, first.alpha, *first.log_a], rel=1e-12
+    )
+
+
 def test_irreducible_needs_four_sizes() -> None:
     data = points({"x": 2.0}, 0.3, e=1.5, n_sizes=3, seeds=3)
     with pytest.raises(NoFitError, match="3 sizes, fewer than 4"):
