@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, sparse, special, stats
+from scipy import linalg, optimize, sparse, special, stats
 
 from attnres_eval.analysis.fit import NoFitError, fit_power
 from attnres_eval.analysis.intervals import Array
@@ -92,9 +92,10 @@ def _refined(gradient: Callable[[Array], Array], start: Array, bounds: Array) ->
     for _ in range(MOST_REFINEMENTS):
         ends = point[:, None] + DIFFERENCE * np.stack([np.eye(len(point)), -np.eye(len(point))])
         above, below = (np.column_stack([gradient(end) for end in side.T]) for side in ends)
+        hessian = (above - below + (above - below).T) / (4 * DIFFERENCE)
         try:
-            moved = point - np.linalg.solve((above - below) / (2 * DIFFERENCE), slope)
-        except np.linalg.LinAlgError:
+            moved = point - linalg.cho_solve(linalg.cho_factor(hessian), slope)
+        except linalg.LinAlgError:  # flat or a saddle in some direction, so no minimum to refine
             break
         if not np.all((bounds[:, 0] < moved) & (moved < bounds[:, 1])):
             break
