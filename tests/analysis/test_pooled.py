@@ -298,3 +298,13 @@ def test_every_size_is_pooled_alone(fabricated: Fabricated) -> None:
     base, own = runs.loc["prenorm-d64-s0"], runs.loc["full_attnres-d64-s0"]
     assert row["relative_flops"] == own["flops"] / base["flops"]
     assert row["parameters_added"] == own["parameters"] / base["parameters"] - 1
+
+
+@pytest.mark.parametrize("random_seed", range(8))
+def test_a_variant_just_as_the_others_are_on_average_adds_no_squares(random_seed: int) -> None:
+    """What it adds is rounding, of either sign."""
+    losses = noisy(n_seeds=3, random_seed=random_seed)
+    others = [label for label in LABELS if label != "other4"]
+    for seed in range(3):
+        losses["other4", seed] = float(np.mean([losses[label, seed] for label in others]))
+    assert standing_apart(runs_of(losses), "prenorm") == {}

@@ -27,6 +27,7 @@ def torchrun(*arguments: str, code: int = 0, processes: int = 2, **environment: 
 def _ended_by_gloo(said: str) -> bool:
     """Whether a process was ended by a thread that is none of Python's, so by none of our code.
 
+    Kernels run on Python's thread here, where a process has one thread to compute with.
     On a busy machine torch 2.13's gloo did so in some one of twenty batteries, in malloc: a freed
     block of 24 bytes held a pointer to one of its buffers where malloc keeps its next.
     """
