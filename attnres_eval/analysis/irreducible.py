@@ -2,9 +2,9 @@
 
 Huber loss with delta 1e-3 on residuals of log loss, the prediction in log-sum-exp form, minimised
 by L-BFGS-B from a grid of starts (Hoffmann et al., arXiv:2203.15556), the best of whose minima is
-refined by Newton's steps. The loss is summed, not
-averaged, and the tolerances are tight: Besiroglu et al. (arXiv:2404.10102) show that averaging
-under default tolerances stops the optimiser early.
+refined by Newton's steps. The loss is summed, not averaged, and the tolerances are tight:
+Besiroglu et al. (arXiv:2404.10102) show that averaging under default tolerances stops the
+optimiser early.
 """
 
 import itertools
